@@ -1,0 +1,1 @@
+"""The command line: flags in, one stage called, its record rendered."""

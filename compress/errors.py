@@ -1,0 +1,68 @@
+"""Every expected failure and the exit code it ends the program with."""
+
+from typing import ClassVar
+
+
+class CompressError(Exception):
+    """A failure with something to tell the user; the subclass decides the exit code.
+
+    Args:
+        message: What was wrong, with the offending value, on one line.
+        hint: What to do about it; empty when the message says it all.
+    """
+
+    exit_code: ClassVar[int] = 70
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class ConfigError(CompressError):
+    """The command, an option or a recipe asks for something that does not exist or make sense."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class InputError(CompressError):
+    """A file or folder is missing, corrupt, unfinished, altered, or cannot be written."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class MachineError(CompressError):
+    """This machine lacks the device, provider, memory or package that was asked for."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class UnusableError(CompressError):
+    """The work finished, but its result must not be used: broken parity, a NaN loss."""
+
+    exit_code: ClassVar[int] = 5
+
+
+class InconclusiveError(CompressError):
+    """Nothing could be judged: noise, another machine, no baseline."""
+
+    exit_code: ClassVar[int] = 6
+
+
+class Interrupted(CompressError):
+    """The user or the system asked the program to stop; what was finished is saved."""
+
+    exit_code: ClassVar[int] = 130
+
+
+def unknown(kind: str, name: str, known: list[str] | tuple[str, ...]) -> ConfigError:
+    """The error for a name that is in no registry, listing the names that are.
+
+    Args:
+        kind: What was looked up, in the singular: "model", "loss".
+        name: The name asked for.
+        known: The registered names.
+    """
+    return ConfigError(
+        f"unknown {kind} {name!r}", hint=f"known {kind} names: {', '.join(sorted(known))}"
+    )

@@ -1,0 +1,1 @@
+"""ONNX graphs: writing, checking and quantizing them (needs the train extra)."""

@@ -1,0 +1,1 @@
+"""Measurements on ONNX Runtime; never imports torch or onnx."""

@@ -1,0 +1,1 @@
+"""Recipes installed with the package: one TOML file per published number."""

@@ -1,0 +1,1 @@
+"""What was measured: facts with their units, in and out of JSON."""

@@ -1,0 +1,1 @@
+"""Records turned into tables, files, plots and pages."""

@@ -1,0 +1,1 @@
+"""Rich tables, one module per command."""

@@ -1,0 +1,1 @@
+"""The training loop and everything its state consists of."""
