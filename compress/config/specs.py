@@ -155,7 +155,9 @@ class LossTerm(Frozen):
         """
         name, options = split_options(text)
         own = {
-            key: options.pop(key) for key in ("weight", "ramp_epochs", "ramp_from") if key in options
+            key: options.pop(key)
+            for key in ("weight", "ramp_epochs", "ramp_from")
+            if key in options
         }
         for key, value in own.items():
             if isinstance(value, (str, bool)):

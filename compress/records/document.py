@@ -94,6 +94,4 @@ class Document(Part):
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
-            raise InputError(
-                f"{source} is no {cls.__name__}: {place}: {first['msg']}"
-            ) from error
+            raise InputError(f"{source} is no {cls.__name__}: {place}: {first['msg']}") from error

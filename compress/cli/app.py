@@ -1,0 +1,154 @@
+"""The Typer application: its commands, and how failures become exit codes."""
+
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from compress.errors import CompressError
+from compress.version import VERSION
+
+COMMANDS = {
+    "train": "compress.cli.train:train",
+    "distill": "compress.cli.distill:distill",
+    "soft-labels": "compress.cli.soft_labels:soft_labels",
+    "export": "compress.cli.export:export",
+    "bench": "compress.cli.bench:bench",
+    "gate": "compress.cli.gate:gate",
+    "check": "compress.cli.check:check",
+    "predict": "compress.cli.predict:predict",
+    "report": "compress.cli.report:report",
+    "list": "compress.cli.listing:listing",
+}
+BUG = 70
+STEPS = """\
+From a big classifier to a small one that is proven on its device:
+
+  1  compress distill            teach MobileNetV2 and the small CNN from a ResNet50
+  2  compress export last        make checked fp32 and INT8 ONNX artifacts
+  3  compress bench last         latency, size and accuracy beside the teacher
+  4  compress gate last --max-top1-drop 0.01
+                                 the same figures as an exit code for CI
+
+`compress COMMAND --help` explains each; `compress list recipes` shows what else can be run.
+"""
+
+app = typer.Typer(
+    name="compress",
+    help="Teach a small image classifier from a big one, and prove it on the device it ships to.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class _State:
+    """What the options before the command set."""
+
+    debug = False
+
+
+def fail(error: BaseException) -> NoReturn:
+    """Say what went wrong on stderr and leave with its exit code.
+
+    Raises:
+        typer.Exit: Always.
+    """
+    if _State.debug:
+        traceback.print_exception(error)
+    if isinstance(error, CompressError):
+        sys.stderr.write(f"error: {error.message}\n")
+        if error.hint:
+            sys.stderr.write(f"hint: {error.hint}\n")
+        raise typer.Exit(error.exit_code)
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("interrupted\n")
+        raise typer.Exit(130)
+    if isinstance(error, ModuleNotFoundError) and _missing_extra(error.name):
+        sys.stderr.write(
+            f"error: this command needs {error.name}, which is not installed\n"
+            'hint: pip install "compress-edge[train]"\n'
+        )
+        raise typer.Exit(4)
+    sys.stderr.write(
+        f"error: {type(error).__name__}: {error}\n"
+        "hint: this is a bug in compress; run again with --debug before the command and report it\n"
+    )
+    raise typer.Exit(BUG)
+
+
+def _missing_extra(name: str | None) -> bool:
+    """Whether a module that failed to import belongs to an optional extra."""
+    extras = {"torch", "torchvision", "onnx", "onnxsim", "onnxscript", "safetensors"}
+    return (name or "").partition(".")[0] in extras | {"sklearn", "matplotlib", "tensorboard"}
+
+
+def guarded(function: Callable[..., None]) -> Callable[..., None]:
+    """Map every failure of a command to its exit code; a crash is never 1, the gate's verdict."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **options: Any) -> None:
+        try:
+            function(*args, **options)
+            sys.stdout.flush()
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except BrokenPipeError:
+            # the reader of a pipe left (`| head`): nobody is there to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that maps
+            fail(error)
+
+    return wrapper
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"compress {VERSION}")
+        raise typer.Exit(0)
+
+
+@app.callback(invoke_without_command=True)
+def start(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Teach a small image classifier from a big one, and prove it on the device it ships to."""
+    del version
+    _State.debug = debug
+    if context.invoked_subcommand is None:
+        typer.echo(STEPS, nl=False)
+
+
+def register() -> None:
+    """Add every command to the application.
+
+    Raises:
+        ImportError: A command's module cannot be imported.
+    """
+    for name, place in COMMANDS.items():
+        module, _, function = place.partition(":")
+        command = getattr(import_module(module), function)
+        app.command(name, no_args_is_help=name in {"export", "check", "predict", "report"})(
+            guarded(command)
+        )
+
+
+def main() -> None:
+    """Run the program; an import that fails ends with 70, never with 1."""
+    try:
+        register()
+    except Exception as error:  # noqa: BLE001 - a broken installation must not look like a verdict
+        sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
+        sys.exit(BUG)
+    app()

@@ -1,0 +1,52 @@
+"""Options of `compress soft-labels`."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from compress.config.specs import Augmentation, Frozen, Reference
+
+
+class SoftLabelsConfig(Frozen):
+    """Fill views with a teacher's answers ahead of time.
+
+    Attributes:
+        teacher: Runs, weights files or model names; several are an ensemble.
+        data: As in TrainingConfig, like the options up to `augmentation`.
+        data_dir: Where CIFAR lies or is downloaded to.
+        image_size: Side the images are resized to, in pixels.
+        validation_fraction: Share of the training images held out.
+        split_seed: Names the validation split.
+        view_seed: Names the family of views.
+        views: How many views to fill, from number 0.
+        augmentation: What a view does to each image.
+        batch_size: Images per forward pass of the teacher; no part of the result's name.
+        soft_labels: Folder to fill; None is the user's cache.
+        soft_labels_limit_mib: Size the folder may grow to, in MiB.
+        device: `auto` takes CUDA where there is one.
+        amp: Number format of the teacher; `auto` measures, and keeps fp32 where answers differ.
+        workers: Threads that prepare batches.
+    """
+
+    teacher: tuple[Reference, ...] = ()
+    data: str = "digits"
+    data_dir: Path | None = None
+    image_size: Annotated[int | None, Field(ge=4, le=1024)] = None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    view_seed: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int, Field(ge=1)] = 10
+    augmentation: Augmentation = Augmentation()
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    soft_labels: Path | None = None
+    soft_labels_limit_mib: Annotated[int, Field(ge=1)] = 4096
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("teacher", mode="before")
+    @classmethod
+    def _parse_teachers(cls, value: Any) -> Any:
+        items = [value] if isinstance(value, str) else value
+        return tuple(Reference.parse(item) if isinstance(item, str) else item for item in items)

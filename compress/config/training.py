@@ -1,0 +1,125 @@
+"""What training and distilling have in common: data, views, optimisation, machine, run directory."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.config.specs import Augmentation, Frozen
+
+Positive = Annotated[float, Field(gt=0)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Optimization(Frozen):
+    """How one model's weights are changed.
+
+    Attributes:
+        optimizer: SGD with Nesterov momentum, or AdamW.
+        learning_rate: Peak learning rate.
+        momentum: SGD's momentum; AdamW's beta1.
+        weight_decay: Applied to everything but biases and BatchNorm.
+        schedule: cosine (to 0), one-cycle (up over 30%, then to 0), or multi-step.
+        warmup_epochs: Linear rise from 0 at the start, for cosine and multi-step; in epochs.
+        milestones: Where multi-step multiplies by `gamma`, as fractions of all epochs.
+        gamma: Factor of multi-step.
+        label_smoothing: Of the cross-entropy with the true labels.
+        ema_decay: Decay per step of an exponential moving average of the weights; 0 is off. The
+            average is what is evaluated and kept.
+        clip_norm: Largest norm of the gradient; 0 is off.
+    """
+
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Positive = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0)] = 5e-4
+    schedule: Literal["cosine", "one-cycle", "multi-step"] = "cosine"
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    milestones: tuple[Fraction, ...] = (0.5, 0.75)
+    gamma: Positive = 0.1
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+
+class TrainingConfig(Optimization):
+    """The options that `train` and `distill` share; the optimisation is every model's default.
+
+    Attributes:
+        data: `digits`, `cifar10`, `cifar100`, or a folder of train/<class>/* and test/<class>/*.
+        data_dir: Where CIFAR lies or is downloaded to.
+        image_size: Side the images are resized to, in pixels; None leaves them as they are.
+        validation_fraction: Share of the training images held out, stratified by class.
+        split_seed: Names the validation split.
+        view_seed: Names the family of views.
+        views: Number of views; epoch e uses view e mod views. None is one per epoch.
+        augmentation: What a view does to each image.
+        epochs: Sweeps over the training images.
+        batch_size: Images per step.
+        seed: Initialisation and dropout.
+        seeds: Several seeds in one run, instead of `seed`.
+        model_settings: Optimisation by model name, over the shared one.
+        device: `auto` takes CUDA where there is one.
+        amp: Number format of the forward and backward passes; `auto` measures.
+        workers: Threads that prepare batches; 0 leaves it to the device.
+        checkpoint_every: Steps between checkpoints inside an epoch; 0 is at its end only.
+        run_dir: Replaces runs/<id>.
+        resume: A run to continue; its own configuration must agree with the flags.
+        restart: Begin anew instead of resuming or showing what is there.
+        tensorboard: Write TensorBoard event files into the run.
+    """
+
+    data: str = "digits"
+    data_dir: Path | None = None
+    image_size: Annotated[int | None, Field(ge=4, le=1024)] = None
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    split_seed: Annotated[int, Field(ge=0)] = 0
+    view_seed: Annotated[int, Field(ge=0)] = 0
+    views: Annotated[int | None, Field(ge=1)] = None
+    augmentation: Augmentation = Augmentation()
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    seed: Annotated[int, Field(ge=0)] = 0
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    model_settings: dict[str, dict[str, Any]] = {}
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
+    workers: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    run_dir: Path | None = None
+    resume: str | None = None
+    restart: bool = False
+    tensorboard: bool = False
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if seeds is not None and (not seeds or len(set(seeds)) != len(seeds)):
+            raise ValueError("seeds must be different numbers, at least one")
+        return seeds
+
+    @model_validator(mode="after")
+    def _warmup_fits(self) -> Self:
+        if self.warmup_epochs >= self.epochs:
+            raise ValueError(
+                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs"
+            )
+        return self
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """The seeds to train with."""
+        return self.seeds if self.seeds is not None else (self.seed,)
+
+    def optimization(self, model: str, **overrides: Any) -> Optimization:
+        """The settings of one model: the shared ones, its own, then the overrides (a sweep's).
+
+        Raises:
+            pydantic.ValidationError: An override is unknown or out of bounds.
+        """
+        shared = {name: getattr(self, name) for name in Optimization.model_fields}
+        own = {
+            key.replace("-", "_"): value
+            for key, value in self.model_settings.get(model, {}).items()
+        }
+        return Optimization.model_validate({**shared, **own, **overrides})

@@ -1,0 +1,163 @@
+"""What `compress distill` reports."""
+
+from typing import Any, ClassVar, Literal
+
+from compress.records.document import Document, Environment, Part
+
+
+class TeacherRow(Part):
+    """The teacher beside its students.
+
+    Attributes:
+        name: Model name, or "ensemble of N".
+        top1: On the test split; a fraction.
+        val_top1: On the validation split, which a teacher from outside may have been trained on.
+        ece: Expected calibration error on the test split, 15 bins.
+        parameters: Trainable numbers; of all members for an ensemble.
+        macs: Multiply-accumulates of one image; of all members for an ensemble.
+        foreign: Whether it came from outside and may have seen the validation images.
+        seconds: Spent on its forward passes in this run.
+    """
+
+    name: str
+    top1: float
+    val_top1: float
+    ece: float
+    parameters: int
+    macs: int
+    foreign: bool
+    seconds: float
+
+
+class StudentRow(Part):
+    """One trained student or control. Accuracies are fractions of the test split if not said.
+
+    Attributes:
+        label: Names its files.
+        model: Name and options.
+        seed: Initialisation and dropout.
+        role: A control learned from the labels only.
+        settings: What was swept.
+        top1: Selected epoch (best on validation).
+        top1_low: Lower end of its 95% Wilson interval.
+        top1_high: Upper end.
+        val_top1: Selected epoch, validation split.
+        last_top1: Last epoch.
+        train_top1: Selected epoch, training images without augmentation.
+        selected_epoch: From 1.
+        kd_gain: top1 minus the control's; null without a control.
+        kd_gain_low: Lower end of its 95% interval, paired over test images.
+        kd_gain_high: Upper end.
+        agreement: Share of test images with the teacher's top-1.
+        ece: Expected calibration error, 15 bins.
+        nll: Mean negative log-likelihood, nats.
+        parameters: Trainable numbers.
+        macs: Multiply-accumulates of one image.
+        seconds: Its own training and evaluation time.
+    """
+
+    label: str
+    model: str
+    seed: int
+    role: Literal["student", "control"]
+    settings: dict[str, Any] = {}
+    top1: float
+    top1_low: float
+    top1_high: float
+    val_top1: float
+    last_top1: float
+    train_top1: float
+    selected_epoch: int
+    kd_gain: float | None = None
+    kd_gain_low: float | None = None
+    kd_gain_high: float | None = None
+    agreement: float | None = None
+    ece: float
+    nll: float
+    parameters: int
+    macs: int
+    seconds: float
+
+
+class SummaryRow(Part):
+    """Students that differ only in their seed.
+
+    Attributes:
+        label: Without the seed.
+        role: A control learned from the labels only.
+        seeds: How many.
+        top1_mean: Mean over seeds, test split.
+        top1_sd: Standard deviation over seeds (n - 1).
+        last_top1_mean: The same for the last epoch.
+        last_top1_sd: Its standard deviation.
+        kd_gain_mean: Mean of the paired differences to the control of the same seed.
+        kd_gain_low: Lower end of the 95% t interval of that mean.
+        kd_gain_high: Upper end.
+    """
+
+    label: str
+    role: Literal["student", "control"]
+    seeds: int
+    top1_mean: float
+    top1_sd: float
+    last_top1_mean: float
+    last_top1_sd: float
+    kd_gain_mean: float | None = None
+    kd_gain_low: float | None = None
+    kd_gain_high: float | None = None
+
+
+class EnsembleRow(Part):
+    """The softmax average of the run's students.
+
+    Attributes:
+        label: What was averaged.
+        members: How many.
+        top1: Test split; a fraction.
+        top1_low: Lower end of its 95% Wilson interval.
+        top1_high: Upper end.
+        mean_member_top1: Mean of the members' own.
+    """
+
+    label: str
+    members: int
+    top1: float
+    top1_low: float
+    top1_high: float
+    mean_member_top1: float
+
+
+class DistillRecord(Document):
+    """The result of a distillation run.
+
+    Attributes:
+        run: Folder name of the run.
+        data: Name of the data.
+        train_images: Their number, validation split held out.
+        val_images: Their number.
+        test_images: Their number.
+        epochs: Trained.
+        soft_labels: "stored", "live" (a loss on features), as the log said.
+        teacher: The teacher's row.
+        students: Students and controls.
+        summary: Over seeds, where there are several.
+        ensembles: Averages of students.
+        seconds: The whole run, all sessions together.
+        environment: The machine that finished it.
+    """
+
+    newest_schema: ClassVar[int] = 1
+
+    run: str
+    data: str
+    train_images: int
+    val_images: int
+    test_images: int
+    epochs: int
+    soft_labels: Literal["stored", "live"]
+    teacher: TeacherRow
+    students: tuple[StudentRow, ...]
+    summary: tuple[SummaryRow, ...] = ()
+    ensembles: tuple[EnsembleRow, ...] = ()
+    seconds: float
+    environment: Environment

@@ -1,0 +1,51 @@
+"""What `compress soft-labels` and `compress list soft-labels` report."""
+
+from typing import ClassVar
+
+from compress.records.document import Document, Part
+
+
+class SoftLabelSet(Part):
+    """The stored answers of one teacher.
+
+    Attributes:
+        key: Folder name: digest of teacher weights, architecture, normalisation, size and format.
+        teacher: The teacher's name.
+        data: Name of the data it answered for.
+        top1: The teacher's test accuracy; a fraction.
+        number_format: Of its forward passes ("float32", "bfloat16").
+        format_agreement: Share of validation images with the float32 top-1.
+        format_probability_error: Mean absolute difference of probabilities to float32.
+        views: Stored views.
+        size_bytes: All its files.
+    """
+
+    key: str
+    teacher: str
+    data: str
+    top1: float
+    number_format: str
+    format_agreement: float
+    format_probability_error: float
+    views: int
+    size_bytes: int
+
+
+class SoftLabelsRecord(Document):
+    """The result of filling views, or the content of a soft-label folder.
+
+    Attributes:
+        folder: Where they lie.
+        filled: Views computed by this command.
+        found: Views that were there already.
+        seconds: Spent on the teacher's forward passes.
+        sets: One per teacher in the folder.
+    """
+
+    newest_schema: ClassVar[int] = 1
+
+    folder: str
+    filled: int = 0
+    found: int = 0
+    seconds: float = 0.0
+    sets: tuple[SoftLabelSet, ...]

@@ -1,0 +1,347 @@
+"""Run directories: one process at a time, a manifest, and files checked by sha256."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any, Literal, Self
+
+from compress.environment import read_environment
+from compress.errors import ConfigError, InputError
+from compress.files import sha256_file, write_error, write_text
+from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
+
+RUNS = Path("runs")
+MANIFEST = "manifest.json"
+EPOCHS = "epochs.jsonl"
+CHECKPOINT = "last.pt"
+RECORD = "record.json"
+
+NOT_ASKED = frozenset(
+    {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
+    | {"tensorboard", "group"}
+)
+"""Configuration keys that are no part of a run's identity: places, output, and machine limits."""
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration (in JSON form) that decides the result, nested tables too."""
+    return {
+        key: identity(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in NOT_ASKED
+    }
+
+
+def run_id(data: str, what: str, config: dict[str, Any]) -> str:
+    """Name a run by what was asked: `<data>-<what>-<8 hex digits>`.
+
+    Args:
+        data: Data name or folder; a folder's last part is used.
+        what: Model or students, for people.
+        config: The configuration in JSON form.
+    """
+    text = json.dumps(identity(config), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    words = f"{Path(data).name}-{what}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
+    return f"{safe[:80]}-{digest}"
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """How two configurations ask for different things, one line per option."""
+    first, second = identity(old), identity(new)
+    return [
+        f"--{key.replace('_', '-')} is {json.dumps(first.get(key))} in the run, "
+        f"{json.dumps(second.get(key))} now"
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key)
+    ]
+
+
+def read_manifest(folder: Path) -> RunManifest:
+    """The manifest of a run directory.
+
+    Raises:
+        InputError: No run there, or its manifest is unreadable.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise InputError(f"no run in {folder}: {MANIFEST} is missing")
+    return RunManifest.read(folder / MANIFEST)
+
+
+def all_runs(root: Path = RUNS) -> list[Path]:
+    """Every run directory under a folder, newest first (by when its manifest was first made)."""
+    found = [path.parent for path in root.glob(f"*/{MANIFEST}")] if root.is_dir() else []
+    return sorted(found, key=lambda path: (path / "lock").stat().st_mtime_ns, reverse=True)
+
+
+def find_run(name: str, root: Path = RUNS) -> Path:
+    """A run directory by path, by id, or `last` for the newest.
+
+    Raises:
+        InputError: No such run.
+    """
+    if name == "last":
+        runs = all_runs(root)
+        if not runs:
+            raise InputError(f"no run under {root}/", hint="make one with `compress distill`")
+        return runs[0]
+    for folder in (Path(name), root / name):
+        if (folder / MANIFEST).is_file():
+            return folder
+    raise InputError(
+        f"no run {name!r}: {MANIFEST} is neither in {name} nor in {root / name}",
+        hint="`compress list runs` shows what there is",
+    )
+
+
+def is_run(name: str, root: Path = RUNS) -> bool:
+    """Whether `find_run` would find it."""
+    return name == "last" or any((f / MANIFEST).is_file() for f in (Path(name), root / name))
+
+
+def complete_run(folder: Path) -> RunManifest:
+    """The manifest of a finished run.
+
+    Raises:
+        InputError: The run is running, failed or interrupted.
+    """
+    manifest = read_manifest(folder)
+    if manifest.status != "complete":
+        raise InputError(
+            f"run {folder} is {manifest.status}"
+            + (f": {manifest.reason}" if manifest.reason else ""),
+            hint="run its command again to finish it",
+        )
+    return manifest
+
+
+def checked_file(folder: Path, manifest: RunManifest, name: str) -> Path:
+    """A file of a run, equal to what its manifest says.
+
+    Raises:
+        InputError: Not part of the run, missing, or altered.
+    """
+    if name not in manifest.artifacts:
+        raise InputError(f"run {folder} has no {name}")
+    path, expected = folder / name, manifest.artifacts[name].sha256
+    actual = sha256_file(path)
+    if actual != expected:
+        raise InputError(
+            f"{path} differs from its manifest (sha256 {actual[:12]}…, expected {expected[:12]}…)",
+            hint="run the command that made it again with --restart",
+        )
+    return path
+
+
+def newest_complete(
+    wanted: Callable[[RunManifest], bool], root: Path = RUNS
+) -> tuple[Path, RunManifest] | None:
+    """The newest complete run whose manifest satisfies a condition, or None."""
+    for folder in all_runs(root):
+        with suppress(InputError):
+            manifest = read_manifest(folder)
+            if manifest.status == "complete" and wanted(manifest):
+                return folder, manifest
+    return None
+
+
+class Run:
+    """An open run directory, held by this process alone.
+
+    Attributes:
+        folder: Its place.
+        manifest: As last written.
+    """
+
+    def __init__(self, folder: Path, manifest: RunManifest, lock: IO[str]) -> None:
+        self.folder = folder
+        self.manifest = manifest
+        self._lock = lock
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        *,
+        id: str,  # noqa: A002
+        command: Literal["train", "distill"],
+        config: dict[str, Any],
+        restart: bool = False,
+    ) -> Self:
+        """Make a run directory, or take up the one that is there.
+
+        Args:
+            folder: Where it lies.
+            id: Its name.
+            command: What makes it.
+            config: The configuration in JSON form.
+            restart: Remove what is there first.
+
+        Raises:
+            ConfigError: The run there was asked for with other options.
+            InputError: Another process holds it, or it cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = (folder / "lock").open("a", encoding="utf-8")
+        except OSError as error:
+            raise write_error(folder, error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise InputError(
+                f"another process is working in {folder}",
+                hint="wait for it, or use another --run-dir",
+            ) from error
+        try:
+            return cls._locked(folder, lock, id, command, config, restart)
+        except BaseException:
+            lock.close()
+            raise
+
+    @classmethod
+    def _locked(
+        cls,
+        folder: Path,
+        lock: IO[str],
+        id: str,  # noqa: A002
+        command: Literal["train", "distill"],
+        config: dict[str, Any],
+        restart: bool,
+    ) -> Self:
+        if (folder / MANIFEST).is_file() and not restart:
+            manifest = read_manifest(folder)
+            if manifest.command != command:
+                raise ConfigError(
+                    f"{folder} was made by `compress {manifest.command}`",
+                    hint="use another --run-dir, or --restart",
+                )
+            changed = differences(manifest.config, config)
+            if changed:
+                raise ConfigError(
+                    f"{folder} was begun with other options: {'; '.join(changed)}",
+                    hint="use the same options, another --run-dir, or --restart",
+                )
+            return cls(folder, manifest, lock)
+        for entry in folder.iterdir():
+            if entry.name == "lock":
+                continue
+            if not (folder / MANIFEST).is_file():
+                raise InputError(
+                    f"{folder} holds {entry.name} and is no run", hint="choose an empty --run-dir"
+                )
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            elif entry.name not in {"lock", MANIFEST}:
+                entry.unlink()
+        manifest = RunManifest(
+            id=id,
+            status="running",
+            command=command,
+            config=config,
+            environment=read_environment(),
+        )
+        run = cls(folder, manifest, lock)
+        (folder / "lock").touch()
+        run.update()
+        return run
+
+    def update(self, **changes: Any) -> None:
+        """Change fields of the manifest and write it.
+
+        Raises:
+            InputError: It cannot be written.
+        """
+        self.manifest = self.manifest.model_copy(update=changes)
+        write_text(self.folder / MANIFEST, self.manifest.to_json())
+
+    def pin(self, name: str, source: str, sha256: str) -> None:
+        """Note an input, or refuse one that changed since the run began.
+
+        Raises:
+            InputError: The input differs from the one the run began with.
+        """
+        before = self.manifest.inputs.get(name)
+        if before is None:
+            record = InputRecord(source=source, sha256=sha256)
+            self.update(inputs={**self.manifest.inputs, name: record})
+        elif before.sha256 != sha256:
+            raise InputError(
+                f"{name} {source} changed since the run began (sha256 {sha256[:12]}…, "
+                f"expected {before.sha256[:12]}…)",
+                hint="bring the old one back, or begin anew with --restart",
+            )
+
+    def choose(self, name: str, decide: Callable[[], Any]) -> Any:
+        """A decision made once in the life of a run: read from the manifest, else made and noted."""
+        if name not in self.manifest.choices:
+            self.update(choices={**self.manifest.choices, name: decide()})
+        return self.manifest.choices[name]
+
+    def read_epochs(self) -> list[EpochRecord]:
+        """The epoch log so far; a last line cut short by a kill is left out."""
+        path = self.folder / EPOCHS
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        records = []
+        for line in lines:
+            with suppress(ValueError):
+                records.append(EpochRecord.model_validate_json(line))
+        return records
+
+    def write_epochs(self, records: list[EpochRecord]) -> None:
+        """Replace the epoch log."""
+        text = "".join(record.model_dump_json() + "\n" for record in records)
+        write_text(self.folder / EPOCHS, text)
+
+    def finish(self, status: Status, *, reason: str | None = None) -> None:
+        """Set the final status; "complete" lists every file with its sha256."""
+        if status != "complete":
+            self.update(status=status, reason=reason)
+            return
+        skipped = {"lock", MANIFEST, CHECKPOINT}
+        files = sorted(
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file()
+            and path.relative_to(self.folder).parts[0] not in {"plots", "tensorboard"}
+            and path.name not in skipped
+            and not path.name.endswith(".part")
+        )
+        artifacts = {
+            path.relative_to(self.folder).as_posix(): FileRecord(
+                sha256=sha256_file(path), size_bytes=path.stat().st_size
+            )
+            for path in files
+        }
+        self.update(status="complete", artifacts=artifacts, reason=None)
+
+    def close(self) -> None:
+        """Let other processes in."""
+        self._lock.close()
+
+
+@contextmanager
+def opened(run: Run) -> Iterator[Run]:
+    """Hold a run for a block; a failure inside is written into its manifest.
+
+    Raises:
+        BaseException: Whatever the block raised.
+    """
+    try:
+        yield run
+    except KeyboardInterrupt:
+        run.finish("interrupted")
+        raise
+    except Exception as error:
+        with suppress(InputError):
+            run.finish("failed", reason=str(error) or type(error).__name__)
+        raise
+    finally:
+        run.close()
