@@ -280,7 +280,7 @@ class Run:
             )
 
     def choose(self, name: str, decide: Callable[[], Any]) -> Any:
-        """A decision made once in the life of a run: read from the manifest, else made and noted."""
+        """A decision made once in a run's life: read from the manifest, else made and noted."""
         if name not in self.manifest.choices:
             self.update(choices={**self.manifest.choices, name: decide()})
         return self.manifest.choices[name]

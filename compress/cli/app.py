@@ -23,7 +23,7 @@ COMMANDS = {
     "check": "compress.cli.check:check",
     "predict": "compress.cli.predict:predict",
     "report": "compress.cli.report:report",
-    "list": "compress.cli.listing:listing",
+    "list": "compress.cli.list:list_command",
 }
 BUG = 70
 STEPS = """\

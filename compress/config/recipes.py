@@ -1,4 +1,4 @@
-"""Recipes: TOML files that fill a command's configuration, under its flags and over its defaults."""
+"""Recipes: TOML files that fill a configuration, under its flags and over its defaults."""
 
 import tomllib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What training and distilling have in common: data, views, optimisation, machine, run directory."""
+"""What training and distilling share: data, views, optimisation, machine, run directory."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self

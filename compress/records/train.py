@@ -2,8 +2,8 @@
 
 from typing import ClassVar
 
-from compress.records.document import Document, Environment
 from compress.records.distill import StudentRow, SummaryRow
+from compress.records.document import Document, Environment
 
 
 class TrainRecord(Document):
