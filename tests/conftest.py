@@ -1,0 +1,114 @@
+"""Fixtures of every test: an isolated machine, the installed command, and the real data."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CALLER = dict(os.environ)
+"""The environment the tests were started in, for the few that need the real one."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ended."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+RunCli = Callable[..., Finished]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing is read from or written to the home of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(home))
+        patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
+        # one font cache for all: matplotlib takes seconds to build it
+        patch.setenv("MPLCONFIGDIR", str(home / "matplotlib"))
+        patch.delenv("COMPRESS_DATA", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _private_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test has its own soft labels and speed trials."""
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, where `runs/` and `exported/` would appear."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> RunCli:
+    """Run the installed command in a process of its own.
+
+    The function takes the arguments, and by keyword `cwd` (an empty folder unless given), `env`
+    (variables added), `code` (Python run before the command, in its process) and `timeout` in
+    seconds.
+    """
+
+    def run(
+        *arguments: object,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+        code: str | None = None,
+        timeout: float = 300,
+    ) -> Finished:
+        folder = cwd or tmp_path / "command"
+        folder.mkdir(exist_ok=True)
+        start = ["-m", "compress"]
+        if code is not None:
+            start = ["-c", f"{code}\nfrom compress.cli.app import main\nmain()\n"]
+        finished = subprocess.run(
+            [sys.executable, *start, *map(str, arguments)],
+            cwd=folder,
+            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        return Finished(finished.returncode, finished.stdout, finished.stderr)
+
+    return run
+
+
+def _from_caller(variable: str, what: str) -> Path:
+    """A folder named by a variable of the caller, or a skip that says what is missing."""
+    value = CALLER.get(variable)
+    if not value:
+        pytest.skip(f"${variable} is not set: it names the folder of {what}")
+    folder = Path(value).resolve()
+    if not folder.is_dir():
+        pytest.fail(f"${variable} is {value}, which is no folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar_dir() -> Path:
+    """Folder with `cifar-10-batches-bin` and `cifar-100-binary`."""
+    return _from_caller("COMPRESS_DATA", "CIFAR in its official binary layout")
+
+
+@pytest.fixture(scope="session")
+def teacher_file() -> Path:
+    """Weights of the published ResNet-56 with 93.39% on CIFAR-10."""
+    folder = _from_caller("COMPRESS_TEACHERS", "resnet56-cifar10.safetensors")
+    return folder / "resnet56-cifar10.safetensors"
