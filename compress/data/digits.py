@@ -38,7 +38,7 @@ def read(
     if split == "validation":
         return None
     try:
-        from sklearn.datasets import load_digits  # noqa: PLC0415
+        from sklearn.datasets import load_digits
     except ImportError as error:
         raise MachineError(
             "the digits images come with scikit-learn, which is not installed",

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -184,7 +185,7 @@ class ImageSet:
             total = sum(v * n for v, n in zip(values, row, strict=True))
             squares = sum(v * v * n for v, n in zip(values, row, strict=True))
             mean.append(total / pixels / 255)
-            std.append(((squares * pixels - total * total) ** 0.5) / pixels / 255)
+            std.append(math.sqrt(squares * pixels - total * total) / pixels / 255)
         return tuple(mean), tuple(std)
 
 

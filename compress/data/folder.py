@@ -1,0 +1,215 @@
+"""Folders of pictures: `train|val|test/<class>/*`, or unlabelled pictures lying flat.
+
+Classes are the sorted folder names. Pictures of any size, PNG, JPEG or another common format, are
+made square as `compress.data.resize` says, the same way in training, benchmarks and prediction.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from compress.data.images import ImageSet
+from compress.data.resize import square
+from compress.errors import ConfigError, InputError
+from compress.progress import Progress
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm"})
+SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
+
+
+def read(folder: Path, *, image_size: int | None, progress: Progress) -> dict[str, ImageSet]:
+    """Read the splits of a labelled folder into memory.
+
+    Args:
+        folder: Holds `train/<class>/*`, `test/<class>/*` and perhaps `val/<class>/*`.
+        image_size: Height and width wanted, in pixels; None keeps the pictures' own, which must
+            then be one.
+        progress: Shows the reading.
+
+    Returns:
+        "train", "test" and, where there is one, "validation".
+
+    Raises:
+        ConfigError: The pictures differ in size and `image_size` is None.
+        InputError: A split is missing, its classes differ from those of `train`, a class has no
+            pictures, or a picture cannot be read.
+    """
+    pictures = {}
+    for split in SPLIT_FOLDERS:
+        place = _split_folder(folder, split)
+        if place is not None:
+            pictures[split] = _labelled(place)
+        elif split != "validation":
+            raise InputError(
+                f"{folder} has no {split} folder",
+                hint="expected train/<class>/*, test/<class>/* and perhaps val/<class>/*",
+            )
+    for split, found in pictures.items():
+        _same_classes(folder, split, list(found), list(pictures["train"]))
+    if image_size is None:
+        image_size = common_size(
+            [path for found in pictures.values() for paths in found.values() for path in paths]
+        )
+    return {
+        split: _image_set(f"{folder.name} {split}", found, image_size, progress)
+        for split, found in pictures.items()
+    }
+
+
+def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> ImageSet:
+    """Read the test pictures of a folder, or the folder itself where it has no `test`.
+
+    Args:
+        folder: Holds `test/<class>/*`, or `<class>/*`, or unlabelled pictures.
+        image_size: As in `read`.
+        progress: Shows the reading.
+
+    Returns:
+        The set; without labels and class names where the pictures lie flat.
+
+    Raises:
+        ConfigError: As in `read`.
+        InputError: As in `read`, or there is no picture at all.
+    """
+    place = _split_folder(folder, "test")
+    if place is None:
+        place = folder
+        flat = pictures_in(folder, nested=False)
+        if flat:
+            size = image_size or common_size(flat)
+            pixels = read_pictures(flat, image_size=size, progress=progress)
+            return ImageSet(folder.name, pixels, None, ())
+    found = _labelled(place)
+    train = _split_folder(folder, "train")
+    if train is not None and place != folder:
+        _same_classes(folder, "test", list(found), _class_names(train))
+    size = image_size or common_size([path for paths in found.values() for path in paths])
+    return _image_set(f"{folder.name} test", found, size, progress)
+
+
+def read_pictures(
+    paths: Sequence[Path], *, image_size: int, progress: Progress
+) -> NDArray[np.uint8]:
+    """Read pictures of any size as squares: uint8 (pictures, image_size, image_size, 3), RGB.
+
+    Raises:
+        InputError: A picture is missing, cut or not a picture; it is named.
+    """
+    pixels = np.empty((len(paths), image_size, image_size, 3), dtype=np.uint8)
+    progress.start("reading pictures", total=len(paths), unit="picture")
+    for row, path in enumerate(paths):
+        try:
+            with Image.open(path) as picture:
+                pixels[row] = square(picture, image_size)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise _unreadable(path, error) from error
+        progress.advance()
+    progress.finish()
+    return pixels
+
+
+def pictures_in(folder: Path, *, nested: bool = True) -> list[Path]:
+    """The pictures of a folder by suffix, sorted by path; hidden files are left out.
+
+    Raises:
+        InputError: The folder cannot be listed.
+    """
+    try:
+        found = [
+            path
+            for path in (folder.rglob("*") if nested else folder.iterdir())
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        ]
+    except OSError as error:
+        raise InputError(f"cannot read folder {folder}: {error.strerror}") from error
+    return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
+
+
+def common_size(paths: Sequence[Path]) -> int:
+    """The shorter side in pixels of pictures that are all of one size, from their headers.
+
+    Raises:
+        ConfigError: They differ.
+        InputError: A picture cannot be read.
+    """
+    sizes: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                sizes.setdefault(picture.size, path)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise _unreadable(path, error) from error
+        if len(sizes) > 1:
+            (first, a), (second, b) = sizes.items()
+            raise ConfigError(
+                f"pictures differ in size: {a} is {first[0]}x{first[1]}, "
+                f"{b} is {second[0]}x{second[1]}",
+                hint="say which size they should have with --image-size",
+            )
+    (width, height), *_ = sizes
+    return min(width, height)
+
+
+def _split_folder(folder: Path, split: str) -> Path | None:
+    for name in SPLIT_FOLDERS[split]:
+        if (folder / name).is_dir():
+            return folder / name
+    return None
+
+
+def _class_names(folder: Path) -> list[str]:
+    try:
+        return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+    except OSError as error:
+        raise InputError(f"cannot read folder {folder}: {error.strerror}") from error
+
+
+def _labelled(folder: Path) -> dict[str, list[Path]]:
+    """Pictures by class, both sorted."""
+    found = {name: pictures_in(folder / name) for name in _class_names(folder)}
+    if not found:
+        raise InputError(f"{folder} holds no pictures and no folders of pictures")
+    for name, paths in found.items():
+        if not paths:
+            raise InputError(
+                f"class folder {folder / name} holds no pictures",
+                hint=f"picture files end in {', '.join(sorted(SUFFIXES))}",
+            )
+    return found
+
+
+def _same_classes(folder: Path, split: str, found: list[str], expected: list[str]) -> None:
+    missing = sorted(set(expected) - set(found))
+    extra = sorted(set(found) - set(expected))
+    if missing or extra:
+        parts = [f"lacks {', '.join(missing)}"] if missing else []
+        parts += [f"has {', '.join(extra)} besides"] if extra else []
+        raise InputError(
+            f"the classes of {folder}'s {split} folder differ from train: it {' and '.join(parts)}"
+        )
+
+
+def _image_set(
+    name: str, found: dict[str, list[Path]], image_size: int, progress: Progress
+) -> ImageSet:
+    counts = [len(paths) for paths in found.values()]
+    pixels = read_pictures(
+        [path for paths in found.values() for path in paths],
+        image_size=image_size,
+        progress=progress,
+    )
+    labels = np.repeat(np.arange(len(found), dtype=np.int64), counts)
+    return ImageSet(name, pixels, labels, tuple(found))
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    if isinstance(error, UnidentifiedImageError):
+        reason = "not a picture"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    else:
+        reason = str(error)
+    return InputError(f"cannot read picture {path}: {reason}")

@@ -1,0 +1,133 @@
+"""Data sets by name or folder, read into the splits a run works with."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from compress.data import folder
+from compress.data.images import ImageSet, Splits
+from compress.data.resize import resized
+from compress.errors import InputError, unknown
+from compress.progress import Progress, Silent
+
+READERS = {
+    "cifar10": "compress.data.cifar:read_cifar10",
+    "cifar100": "compress.data.cifar:read_cifar100",
+    "digits": "compress.data.digits:read",
+}
+
+
+class Reader(Protocol):
+    """Reads one split ("train", "validation" or "test"); None where the data set has none."""
+
+    def __call__(
+        self, split: str, *, data_dir: Path | None, download: bool, progress: Progress
+    ) -> ImageSet | None:
+        """Read the split at the data set's own image size."""
+        ...
+
+
+def names() -> tuple[str, ...]:
+    """The names `load` knows, sorted; any other is taken for a folder."""
+    return tuple(sorted(READERS))
+
+
+def load(
+    name_or_folder: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    validation_fraction: float = 0.1,
+    split_seed: int = 0,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> Splits:
+    """Read the train, validation and test images of a data set.
+
+    Args:
+        name_or_folder: A name of `names()`, or a folder of `train/<class>/*`, `test/<class>/*`
+            and perhaps `val/<class>/*`.
+        data_dir: Where the files of a named data set are looked for first.
+        image_size: Height and width wanted, in pixels; None keeps the images' own.
+        validation_fraction: Share of the training images held out, 0 up to 1, where the data set
+            has no validation images of its own.
+        split_seed: Which images are held out.
+        download: Whether to fetch what is nowhere on this machine.
+        progress: Shows downloads and the reading of folders.
+
+    Raises:
+        ConfigError: The name is neither known nor a folder, or the fraction leaves no images.
+        InputError: Files are missing, truncated, altered or unreadable.
+        MachineError: A package the data set comes with is not installed.
+    """
+    shown = progress or Silent()
+    if name_or_folder not in READERS:
+        path = _folder(name_or_folder)
+        name = path.resolve().name
+        found = folder.read(path, image_size=image_size, progress=shown)
+    else:
+        name = name_or_folder
+        reader = _reader(name)
+        found = {}
+        for split in ("train", "validation", "test"):
+            images = reader(split, data_dir=data_dir, download=download, progress=shown)
+            if images is not None:
+                found[split] = resized(images, image_size)
+    return Splits.build(
+        name,
+        train=found["train"],
+        test=found["test"],
+        validation=found.get("validation"),
+        validation_fraction=validation_fraction,
+        split_seed=split_seed,
+    )
+
+
+def load_test(
+    name_or_folder: str,
+    *,
+    data_dir: Path | None = None,
+    image_size: int | None = None,
+    progress: Progress | None = None,
+) -> ImageSet:
+    """Read only the test images of a data set, and never download them.
+
+    A folder without `test` is itself taken for the test images: `<class>/*`, or unlabelled
+    pictures lying flat in it.
+
+    Args:
+        name_or_folder: As in `load`.
+        data_dir: As in `load`.
+        image_size: As in `load`.
+        progress: As in `load`.
+
+    Raises:
+        ConfigError: The name is neither known nor a folder.
+        InputError: Files are missing, truncated, altered or unreadable.
+        MachineError: A package the data set comes with is not installed.
+    """
+    shown = progress or Silent()
+    if name_or_folder not in READERS:
+        return folder.read_test(_folder(name_or_folder), image_size=image_size, progress=shown)
+    reader = _reader(name_or_folder)
+    images = reader("test", data_dir=data_dir, download=False, progress=shown)
+    if images is None:
+        raise InputError(f"{name_or_folder} has no test images")
+    return resized(images, image_size)
+
+
+def _reader(name: str) -> Reader:
+    module, _, function = READERS[name].partition(":")
+    reader: Reader = getattr(import_module(module), function)
+    return reader
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        return path
+    if path.exists():
+        raise InputError(f"{text} is a file, not a folder of images")
+    if "/" in text or "\\" in text or text.startswith((".", "~")):
+        raise InputError(f"there is no folder {text}", hint=f"data names: {', '.join(names())}")
+    raise unknown("data", text, names())
