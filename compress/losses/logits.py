@@ -132,7 +132,8 @@ def dist(
         teacher: Logits of the same shape; detached by the caller.
         beta: Weight of the rows (relations between classes); the paper's is 1.
         gamma: Weight of the columns (relations between images); the paper's is 1.
-        temperature: Softening, unitless, above 0; the paper's is 1 on ImageNet, 4 on CIFAR-100.
+        temperature: Softening, unitless, above 0; 1 in the authors' code, which also multiplies by
+            its square.
 
     Returns:
         A unitless scalar in [0, 2 * (beta + gamma)], float64 for float64 logits, else float32.
