@@ -1,4 +1,4 @@
-"""What the options of a model may be: defaults, which can depend on image size, and bounds."""
+"""What the options of a model or a loss may be: defaults, choices and bounds."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ SMALL_IMAGE = 64
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a model builder.
+    """One option of a model or a loss.
 
     Attributes:
         default: The value where none is given, or a function of the image size in pixels.
