@@ -14,9 +14,12 @@ from compress.errors import InputError
 def write_error(path: Path, error: OSError) -> InputError:
     """The user's view of a failed write: full disk, read-only folder, a file in the way."""
     reason = error.strerror or str(error)
-    hint = "free some space and run the same command again" if error.errno == errno.ENOSPC else ""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
     return InputError(
-        f"cannot write {path}: {reason}", hint=hint or "choose another place or its permissions"
+        f"cannot write {path}: {reason}",
+        hint="free some space and run the same command again"
+        if full
+        else "choose another place, or change its permissions",
     )
 
 

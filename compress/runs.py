@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any, Literal, Self
 
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, InputError, Interrupted
 from compress.files import sha256_file, write_error, write_text
 from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
 
@@ -19,6 +19,7 @@ MANIFEST = "manifest.json"
 EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
 RECORD = "record.json"
+LOCK = "lock"
 
 NOT_ASKED = frozenset(
     {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
@@ -73,10 +74,24 @@ def read_manifest(folder: Path) -> RunManifest:
     return RunManifest.read(folder / MANIFEST)
 
 
+def _begun(folder: Path) -> int:
+    """When a run was begun, in ns: its lock is touched then; a copy may have left that behind."""
+    lock = folder / LOCK
+    return (lock if lock.is_file() else folder / MANIFEST).stat().st_mtime_ns
+
+
 def all_runs(root: Path = RUNS) -> list[Path]:
     """Every run directory under a folder, newest first (by when its manifest was first made)."""
     found = [path.parent for path in root.glob(f"*/{MANIFEST}")] if root.is_dir() else []
-    return sorted(found, key=lambda path: (path / "lock").stat().st_mtime_ns, reverse=True)
+    return sorted(found, key=_begun, reverse=True)
+
+
+def _strangers(folder: Path) -> list[str]:
+    """What lies in a folder that is no run and did not come from beginning one."""
+    if (folder / MANIFEST).is_file() or not folder.is_dir():
+        return []
+    begun = (LOCK, f".{MANIFEST}.")
+    return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(begun))
 
 
 def find_run(name: str, root: Path = RUNS) -> Path:
@@ -150,6 +165,17 @@ def newest_complete(
     return None
 
 
+def read_epochs(folder: Path) -> list[EpochRecord]:
+    """The epoch log of a run so far; a last line cut short by a kill is left out."""
+    path = folder / EPOCHS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    records = []
+    for line in lines:
+        with suppress(ValueError):
+            records.append(EpochRecord.model_validate_json(line))
+    return records
+
+
 class Run:
     """An open run directory, held by this process alone.
 
@@ -187,8 +213,12 @@ class Run:
             InputError: Another process holds it, or it cannot be written.
         """
         try:
+            if strangers := _strangers(folder):
+                raise InputError(
+                    f"{folder} holds {strangers[0]} and is no run", hint="choose an empty --run-dir"
+                )
             folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / "lock").open("a", encoding="utf-8")
+            lock = (folder / LOCK).open("a", encoding="utf-8")
         except OSError as error:
             raise write_error(folder, error) from error
         try:
@@ -228,18 +258,14 @@ class Run:
                     f"{folder} was begun with other options: {'; '.join(changed)}",
                     hint="use the same options, another --run-dir, or --restart",
                 )
-            return cls(folder, manifest, lock)
-        for entry in folder.iterdir():
-            if entry.name == "lock":
-                continue
-            if not (folder / MANIFEST).is_file():
-                raise InputError(
-                    f"{folder} holds {entry.name} and is no run", hint="choose an empty --run-dir"
-                )
+            run = cls(folder, manifest, lock)
+            if manifest.status != "complete":
+                run.update(status="running", reason=None)
+            return run
         for entry in folder.iterdir():
             if entry.is_dir():
                 shutil.rmtree(entry)
-            elif entry.name not in {"lock", MANIFEST}:
+            elif entry.name not in {LOCK, MANIFEST}:
                 entry.unlink()
         manifest = RunManifest(
             id=id,
@@ -249,7 +275,7 @@ class Run:
             environment=read_environment(),
         )
         run = cls(folder, manifest, lock)
-        (folder / "lock").touch()
+        (folder / LOCK).touch()
         run.update()
         return run
 
@@ -285,16 +311,6 @@ class Run:
             self.update(choices={**self.manifest.choices, name: decide()})
         return self.manifest.choices[name]
 
-    def read_epochs(self) -> list[EpochRecord]:
-        """The epoch log so far; a last line cut short by a kill is left out."""
-        path = self.folder / EPOCHS
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        records = []
-        for line in lines:
-            with suppress(ValueError):
-                records.append(EpochRecord.model_validate_json(line))
-        return records
-
     def write_epochs(self, records: list[EpochRecord]) -> None:
         """Replace the epoch log."""
         text = "".join(record.model_dump_json() + "\n" for record in records)
@@ -305,7 +321,7 @@ class Run:
         if status != "complete":
             self.update(status=status, reason=reason)
             return
-        skipped = {"lock", MANIFEST, CHECKPOINT}
+        skipped = {LOCK, MANIFEST, CHECKPOINT}
         files = sorted(
             path
             for path in self.folder.rglob("*")
@@ -331,17 +347,21 @@ class Run:
 def opened(run: Run) -> Iterator[Run]:
     """Hold a run for a block; a failure inside is written into its manifest.
 
+    A run that was complete stays so: nothing a later command does makes it less true.
+
     Raises:
         BaseException: Whatever the block raised.
     """
     try:
         yield run
-    except KeyboardInterrupt:
-        run.finish("interrupted")
-        raise
-    except Exception as error:
-        with suppress(InputError):
-            run.finish("failed", reason=str(error) or type(error).__name__)
+    except (Exception, KeyboardInterrupt) as error:
+        stopped = isinstance(error, (KeyboardInterrupt, Interrupted))
+        if run.manifest.status != "complete":
+            with suppress(InputError):
+                run.finish(
+                    "interrupted" if stopped else "failed",
+                    reason=None if stopped else str(error) or type(error).__name__,
+                )
         raise
     finally:
         run.close()

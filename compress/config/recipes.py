@@ -4,14 +4,22 @@ import tomllib
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from compress.config.specs import Frozen
 from compress.errors import ConfigError, InputError, unknown
 
 Config = TypeVar("Config", bound=Frozen)
+DISPLACED = {
+    "alpha": ("loss", "ce_weight", "sweep"),
+    "temperature": ("loss", "ce_weight", "sweep"),
+    "loss": ("alpha", "temperature", "sweep"),
+    "sweep": (),
+    "seed": ("seeds",),
+    "student": ("sweep",),
+}
 TABLES = ("about", "data", "train", "distill", "export", "gate")
 
 
@@ -36,6 +44,8 @@ def load(recipe: str) -> dict[str, Any]:
             text = Path(recipe).read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(f"cannot read recipe {recipe}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"recipe {recipe} is not TOML: {error}") from error
     elif recipe in names():
         text = (resources.files("compress.recipes") / f"{recipe}.toml").read_text(encoding="utf-8")
     else:
@@ -45,24 +55,88 @@ def load(recipe: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"recipe {recipe} is not TOML: {error}") from error
     for table, content in tables.items():
-        if table not in TABLES or not isinstance(content, dict):
-            raise unknown("recipe key", table, TABLES)
+        if table not in TABLES:
+            raise unknown("recipe table", table, TABLES)
+        if not isinstance(content, dict):
+            raise ConfigError(f"{table} in recipe {recipe} is not a table", hint=f"write [{table}]")
     return tables
 
 
 def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
     """Validate a configuration made of layers, later ones overriding earlier ones key by key.
 
+    `seed` and `seeds` are one setting: a layer with either hides both of those before it.
+
     Raises:
         ConfigError: A key is unknown (the known ones are listed) or a value out of bounds.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        merged.update({key.replace("-", "_"): value for key, value in layer.items()})
+        named = {key.replace("-", "_"): value for key, value in layer.items()}
+        if not named.keys().isdisjoint(("seed", "seeds")):
+            merged.pop("seed", None)
+            merged.pop("seeds", None)
+        merged.update(named)
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
         raise config_error(kind, error) from error
+
+
+def _table(kind: type[BaseModel], location: tuple[str | int, ...]) -> type[BaseModel]:
+    """The model that describes a nested table: Augmentation for ("augmentation",)."""
+    for part in location:
+        field = kind.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        for choice in get_args(annotation) or (annotation,):
+            if isinstance(choice, type) and issubclass(choice, BaseModel):
+                kind = choice
+    return kind
+
+
+def data_of(flags: Mapping[str, Any]) -> str:
+    """The data a command is about: the flag's, else the recipe's, else the default."""
+    if "data" in flags:
+        return str(flags["data"])
+    recipe = flags.get("recipe")
+    return str(load(str(recipe)).get("data", {}).get("data", "digits")) if recipe else "digits"
+
+
+def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The recipe's tables for a command, without what the flags displace, then the flags.
+
+    Without `--recipe` it is the recipe named like the data, where there is one. Two ways to say
+    one thing displace each other: `--alpha` a recipe's losses, `--loss` its alpha, `--seed` its
+    seeds, an optimisation flag the recipe's setting for a single model.
+
+    Args:
+        command: The recipe's table, "train" or "distill".
+        flags: What the user gave, by configuration key.
+
+    Raises:
+        ConfigError: No such recipe, or not TOML.
+        InputError: The recipe's file cannot be read.
+    """
+    asked = {key: value for key, value in flags.items() if key != "recipe"}
+    data = data_of(flags)
+    recipe = flags.get("recipe") or (data if data in names() else None)
+    tables = load(str(recipe)) if recipe else {}
+    found = {
+        key.replace("-", "_"): value
+        for table in ("data", command)
+        for key, value in tables.get(table, {}).items()
+    }
+    for given, displaced in DISPLACED.items():
+        if given in asked:
+            for key in displaced:
+                found.pop(key, None)
+    found["model_settings"] = {
+        name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
+        for name, own in found.get("model_settings", {}).items()
+    }
+    if "augmentation" in asked:
+        asked["augmentation"] = {**found.get("augmentation", {}), **asked["augmentation"]}
+    return [found, asked]
 
 
 def config_error(kind: type[Frozen], error: ValidationError) -> ConfigError:
@@ -70,9 +144,7 @@ def config_error(kind: type[Frozen], error: ValidationError) -> ConfigError:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
-        if len(first["loc"]) == 1:
-            return unknown("recipe key", place, sorted(kind.model_fields))
-        return ConfigError(f"unknown recipe key {place!r}")
+        return unknown("recipe key", place, sorted(_table(kind, first["loc"][:-1]).model_fields))
     option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")

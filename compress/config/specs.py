@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import ConfigError
 
@@ -118,17 +118,22 @@ class StudentSpec(Frozen):
         """Read `[LABEL=]MODEL[:option=value,…]`.
 
         Raises:
-            ConfigError: The label is empty or holds characters a file name cannot.
+            ConfigError: The label is no file name, or one that is taken.
         """
         head, _ = split_options(text)
         label: str | None = None
         if "=" in head:
             label, _, _ = head.partition("=")
             text = text[len(label) + 1 :]
-            if not label or not all(c.isalnum() or c in "-_." for c in label):
+            if not label[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in label):
                 raise ConfigError(
                     f"student label {label!r} is not a file name",
-                    hint="use letters, digits, '-', '_' and '.'",
+                    hint="use letters, digits, '-', '_' and '.', beginning with a letter or digit",
+                )
+            if label == "teacher" or label.endswith(".last"):
+                raise ConfigError(
+                    f"student label {label!r} is taken: it names the teacher's or last weights",
+                    hint="choose another name before the =",
                 )
         return cls(model=ModelSpec.parse(text), label=label)
 
@@ -137,12 +142,13 @@ class LossTerm(Frozen):
     """One term of a sum of distillation losses: `dkd:weight=1,beta=8`.
 
     `weight` multiplies the term; over the first `ramp_epochs` epochs it rises linearly from
-    `ramp_from * weight` to `weight`. A falling weight has `ramp_from` above 1.
+    `ramp_from * weight` to `weight`. A falling weight has `ramp_from` above 1. Without
+    `ramp_epochs` the loss decides: only `dkd` has a ramp of its own, from 0.
     """
 
     name: str
     weight: float = 1.0
-    ramp_epochs: Annotated[int, Field(ge=0)] = 0
+    ramp_epochs: Annotated[int | None, Field(ge=0)] = None
     ramp_from: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = {}
 
@@ -162,11 +168,15 @@ class LossTerm(Frozen):
         for key, value in own.items():
             if isinstance(value, (str, bool)):
                 raise ConfigError(f"{key}={value} in {text!r} is not a number")
-        return cls.model_validate({"name": name, "options": options, **own})
+        try:
+            return cls.model_validate({"name": name, "options": options, **own})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            raise ConfigError(f"{first['loc'][0]} in {text!r}: {first['msg']}") from error
 
     def __str__(self) -> str:
         own: dict[str, Scalar] = {"weight": self.weight} if self.weight != 1.0 else {}
-        if self.ramp_epochs:
+        if self.ramp_epochs is not None:
             own |= {"ramp_epochs": self.ramp_epochs, "ramp_from": self.ramp_from}
         text = format_options({**own, **self.options})
         return f"{self.name}:{text}" if text else self.name

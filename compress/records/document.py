@@ -52,8 +52,8 @@ class Document(Part):
     schema_version: int = Field(default=1, alias="schema")
 
     def to_json(self) -> str:
-        """The document as indented JSON, ending in a newline."""
-        return json.dumps(self.model_dump(mode="json"), indent=2, ensure_ascii=False) + "\n"
+        """The document as indented JSON, ending in a newline; what is not a number is null."""
+        return self.model_dump_json(indent=2) + "\n"
 
     @classmethod
     def read(cls, path: Path) -> Self:

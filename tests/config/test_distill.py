@@ -1,0 +1,136 @@
+"""Which students a distillation asks for."""
+
+from typing import Any
+
+import pytest
+
+from compress.config.distill import DistillConfig, StudentPlan, plan_students
+from compress.config.recipes import build
+from compress.errors import ConfigError
+
+
+def _plans(**layer: Any) -> dict[str, StudentPlan]:
+    return {plan.label: plan for plan in plan_students(build(DistillConfig, layer))}
+
+
+def test_by_default_two_students_and_their_controls_are_trained() -> None:
+    assert list(_plans()) == [
+        "mobilenet_v2",
+        "small_cnn",
+        "mobilenet_v2-control",
+        "small_cnn-control",
+    ]
+
+
+def test_alpha_shares_the_loss_between_labels_and_teacher() -> None:
+    plan = _plans(student="small_cnn", alpha=0.3, temperature=2)["small_cnn"]
+    assert plan.ce_weight == pytest.approx(0.7)
+    (term,) = plan.terms
+    assert (term.name, term.weight, term.options) == ("kd", 0.3, {"temperature": 2.0})
+
+
+def test_alpha_zero_listens_to_no_teacher() -> None:
+    plan = _plans(student="small_cnn", alpha=0)["small_cnn"]
+    assert (plan.ce_weight, plan.terms) == (1.0, ())
+
+
+def test_alpha_one_ignores_the_labels() -> None:
+    assert _plans(student="small_cnn", alpha=1)["small_cnn"].ce_weight == 0.0
+
+
+def test_a_control_learns_from_labels_with_the_same_settings() -> None:
+    plans = _plans(student="small_cnn", learning_rate=0.2)
+    control = plans["small_cnn-control"]
+    assert (control.role, control.ce_weight, control.terms) == ("control", 1.0, ())
+    assert control.optimization == plans["small_cnn"].optimization
+    assert plans["small_cnn"].control == "small_cnn-control"
+
+
+def test_controls_can_be_refused() -> None:
+    plans = _plans(student="small_cnn", control=False)
+    assert list(plans) == ["small_cnn"]
+    assert plans["small_cnn"].control is None
+
+
+def test_several_seeds_show_in_the_labels_and_pair_with_controls() -> None:
+    plans = _plans(student="small_cnn", seeds=[0, 5])
+    assert list(plans) == [
+        "small_cnn-s0",
+        "small_cnn-s5",
+        "small_cnn-control-s0",
+        "small_cnn-control-s5",
+    ]
+    assert plans["small_cnn-s5"].control == "small_cnn-control-s5"
+    assert plans["small_cnn-s5"].seed == plans["small_cnn-control-s5"].seed == 5
+
+
+def test_a_sweep_crosses_every_student_and_shares_one_control() -> None:
+    plans = _plans(student="small_cnn", sweep={"alpha": [0.5, 0.9], "temperature": [2, 4]})
+    assert list(plans) == [
+        "small_cnn-a0.5-t2",
+        "small_cnn-a0.5-t4",
+        "small_cnn-a0.9-t2",
+        "small_cnn-a0.9-t4",
+        "small_cnn-control",
+    ]
+    plan = plans["small_cnn-a0.5-t4"]
+    assert plan.settings == {"alpha": 0.5, "temperature": 4}
+    assert plan.terms[0].weight == 0.5
+    assert plan.terms[0].options == {"temperature": 4.0}
+
+
+def test_a_swept_learning_rate_has_a_control_for_each_value() -> None:
+    plans = _plans(student="small_cnn", sweep={"learning-rate": [0.1, 0.2]})
+    assert plans["small_cnn-lr0.2"].control == "small_cnn-control-lr0.2"
+    assert plans["small_cnn-control-lr0.2"].optimization.learning_rate == 0.2
+
+
+def test_a_swept_loss_shows_its_name() -> None:
+    plans = _plans(student="small_cnn", control=False, sweep={"loss": ["kd:temperature=2", "dkd"]})
+    assert list(plans) == ["small_cnn-kd", "small_cnn-dkd"]
+    assert plans["small_cnn-kd"].terms[0].options == {"temperature": 2}
+
+
+def test_losses_are_a_sum_with_the_labels() -> None:
+    plan = _plans(student="small_cnn", loss=["kd:weight=0.5", "rkd"], ce_weight=0.1)["small_cnn"]
+    assert plan.ce_weight == 0.1
+    assert [(term.name, term.weight) for term in plan.terms] == [("kd", 0.5), ("rkd", 1.0)]
+
+
+def test_the_same_model_twice_is_told_apart_by_its_options() -> None:
+    plans = _plans(student=["mobilenet_v2:width=0.5", "mobilenet_v2:width=1.0"], control=False)
+    assert list(plans) == ["mobilenet_v2-width0.5", "mobilenet_v2-width1.0"]
+
+
+def test_a_model_has_its_own_optimisation() -> None:
+    plans = _plans(
+        student=["a=small_cnn", "b=mobilenet_v2"],
+        model_settings={"mobilenet_v2": {"optimizer": "adamw"}},
+    )
+    assert plans["a"].optimization.optimizer == "sgd"
+    assert plans["b"].optimization.optimizer == "adamw"
+    assert plans["b-control"].optimization.optimizer == "adamw"
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ({"student": ["small_cnn", "small_cnn"]}, "two students are called 'small_cnn'"),
+        ({"student": []}, "no student to train"),
+        ({"sweep": {"beta": [1]}}, "unknown sweep key 'beta'"),
+        ({"sweep": {"alpha": [2]}}, "--sweep alpha=2: alpha lies between 0 and 1"),
+        ({"sweep": {"temperature": [0]}}, "--sweep temperature=0: a temperature is above 0"),
+        ({"sweep": {"learning_rate": [-1]}}, "--learning-rate -1: .*greater than 0"),
+        ({"sweep": {"optimizer": ["lion"]}}, "--optimizer lion: "),
+        ({"sweep": {"loss": ["kd:ramp_epochs=-1"]}}, "ramp_epochs in 'kd:ramp_epochs=-1'"),
+        ({"loss": ["kd:ramp_epochs=-1"]}, "ramp_epochs in 'kd:ramp_epochs=-1'"),
+        ({"loss": ["kd"], "sweep": {"ce_weight": [-1]}}, "--sweep ce_weight=-1: not a weight"),
+        ({"loss": ["kd"], "alpha": 0.5}, "two ways to say it"),
+        ({"ce_weight": 0.5}, "--ce-weight goes with --loss"),
+        ({"model_settings": {"small_cnn": {"rate": 1}}}, "unknown recipe key 'rate'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_line(layer: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        _plans(**layer)
+    assert "\n" not in caught.value.message

@@ -1,0 +1,70 @@
+"""The machine behind a number is described from what the system says."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+
+import pytest
+
+from compress import environment
+
+XEON = """\
+processor\t: 0
+model\t\t: 207
+model name\t: INTEL(R) XEON(R) PLATINUM 8581C
+flags\t\t: fpu avx2 avx512f avx512_vnni amx_int8 sse
+
+processor\t: 1
+"""
+VIRTUAL_AMD = """\
+processor\t: 0
+model\t\t: 17
+model name\t: AMD EPYC-Genoa Processor
+flags\t\t: fpu avx2
+"""
+ARM = """\
+processor\t: 0
+Features\t: fp asimd asimddp i8mm crc32
+CPU implementer\t: 0x41
+"""
+
+
+def _described(text: str, monkeypatch: pytest.MonkeyPatch) -> environment.Environment:
+    monkeypatch.setattr(environment.Path, "read_text", lambda *_, **__: text)
+    environment._cpu_info.cache_clear()
+    try:
+        return environment.read_environment()
+    finally:
+        environment._cpu_info.cache_clear()
+
+
+def test_instruction_sets_that_matter_are_named_and_sorted(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _described(XEON, monkeypatch)
+    assert found.cpu == "INTEL(R) XEON(R) PLATINUM 8581C"
+    assert found.instruction_sets == ("amx_int8", "avx2", "avx512_vnni", "avx512f")
+
+
+def test_a_nameless_virtual_processor_is_told_by_its_model_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert _described(VIRTUAL_AMD, monkeypatch).cpu == "AMD EPYC-Genoa Processor model 17"
+
+
+def test_arm_features_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = _described(ARM, monkeypatch)
+    assert found.instruction_sets == ("asimddp", "i8mm")
+    assert found.cpu == (platform.processor() or platform.machine())
+
+
+def test_this_machine_is_described() -> None:
+    found = environment.read_environment(accelerator="a GPU")
+    assert found.cores == len(os.sched_getaffinity(0))
+    assert found.python == ".".join(map(str, sys.version_info[:3]))
+    assert found.packages["numpy"] == metadata.version("numpy")
+    assert found.system == f"{os.uname().sysname} {os.uname().machine}"
+    assert found.accelerator == "a GPU"
+
+
+def test_a_package_that_is_not_installed_has_no_version() -> None:
+    assert environment.version_of("no-such-distribution") is None

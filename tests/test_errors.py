@@ -1,0 +1,41 @@
+"""Failures carry their exit code and what to do."""
+
+import pytest
+
+from compress import errors
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("ConfigError", 2),
+        ("InputError", 3),
+        ("MachineError", 4),
+        ("UnusableError", 5),
+        ("InconclusiveError", 6),
+        ("Interrupted", 130),
+    ],
+)
+def test_each_failure_ends_with_the_documented_code(name: str, code: int) -> None:
+    assert getattr(errors, name).exit_code == code
+
+
+def test_no_expected_failure_looks_like_a_failed_gate() -> None:
+    codes = {kind.exit_code for kind in errors.CompressError.__subclasses__()}
+    assert codes.isdisjoint({0, 1})
+
+
+def test_message_and_hint_are_kept_apart() -> None:
+    error = errors.InputError("a.onnx does not exist", hint="export it")
+    assert (str(error), error.message, error.hint) == (
+        "a.onnx does not exist",
+        "a.onnx does not exist",
+        "export it",
+    )
+
+
+def test_unknown_name_lists_the_known_ones_in_order() -> None:
+    error = errors.unknown("model", "vgg", ["small_cnn", "resnet50"])
+    assert isinstance(error, errors.ConfigError)
+    assert error.message == "unknown model 'vgg'"
+    assert error.hint == "known model names: resnet50, small_cnn"

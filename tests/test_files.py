@@ -1,0 +1,100 @@
+"""A file appears whole under its name, or not at all."""
+
+import errno
+import hashlib
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from compress.errors import InputError
+from compress.files import atomic_path, sha256_file, write_bytes, write_error, write_text
+
+
+@pytest.fixture
+def tiny_disk() -> Iterator[int]:
+    """No file may grow past 4,096 bytes: the kernel refuses as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    yield 4096
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_written_text_is_utf8(tmp_path: Path) -> None:
+    write_text(tmp_path / "a.txt", "α = 0.9\n")
+    assert (tmp_path / "a.txt").read_bytes() == b"\xce\xb1 = 0.9\n"
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "x" / "y" / "a.bin", b"1")
+    assert (tmp_path / "x" / "y" / "a.bin").read_bytes() == b"1"
+
+
+def test_others_may_read_what_was_written(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "a.bin", b"1")
+    assert (tmp_path / "a.bin").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_failure_leaves_the_old_file_and_no_remains(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail_half_way() -> None:
+        with atomic_path(path) as part:
+            part.write_text("half")
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail_half_way()
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_final_name_does_not_exist_before_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with atomic_path(path) as part:
+        part.write_text("all of it")
+        assert not path.exists()
+        assert part.parent == path.parent
+    assert path.read_text() == "all of it"
+
+
+def test_full_disk_is_an_input_error_and_leaves_nothing(tmp_path: Path, tiny_disk: int) -> None:
+    path = tmp_path / "a.bin"
+    with pytest.raises(InputError, match=r"cannot write .*a\.bin: File too large"):
+        write_bytes(path, b"x" * (tiny_disk + 1))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.ENOSPC, "free some space and run the same command again"),
+        (errno.EDQUOT, "free some space and run the same command again"),
+        (errno.EACCES, "choose another place, or change its permissions"),
+    ],
+)
+def test_hint_fits_the_reason(number: int, hint: str) -> None:
+    error = write_error(Path("out/a.onnx"), OSError(number, "Reason"))
+    assert error.message == "cannot write out/a.onnx: Reason"
+    assert error.hint == hint
+
+
+def test_a_file_in_the_way_of_a_folder_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot write"):
+        write_bytes(tmp_path / "file" / "a.bin", b"1")
+
+
+def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc" * 100_000)
+    assert sha256_file(tmp_path / "a") == hashlib.sha256(b"abc" * 100_000).hexdigest()
+
+
+def test_sha256_of_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"cannot read .*gone: No such file"):
+        sha256_file(tmp_path / "gone")
