@@ -1,0 +1,93 @@
+"""What `compress gate` requires."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from compress.config.bench import MeasuringConfig, Positive
+from compress.config.specs import Reference
+from compress.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+ACCURACY = (
+    "min_top1", "max_top1_drop", "max_quant_drop", "min_agreement", "max_top1_regression",
+)  # fmt: skip
+TIMES = ("max_latency_ratio", "max_p90_ms", "max_latency_regression")
+THRESHOLDS = (*ACCURACY, "max_size_kib", *TIMES)
+
+
+class GateConfig(MeasuringConfig):
+    """Judge figures against limits. Accuracies are fractions of 1.
+
+    Attributes:
+        target: Export folder, artifact folder, .onnx file, run, `last`, or the JSON of a bench.
+        baseline: What to compare with: an artifact, measured in the same call, or a bench's JSON.
+        teacher: Another file to compare with, as in bench.
+        student: Labels to judge; empty judges every row but the teacher's.
+        precision: Precisions to judge; empty judges all.
+        min_top1: Lowest top-1.
+        max_top1_drop: Largest top-1 lost against the teacher.
+        max_quant_drop: Largest top-1 lost against the float32 form of the same student.
+        min_agreement: Smallest share of images with the teacher's top-1.
+        max_latency_ratio: Largest latency by that of `latency_reference`.
+        latency_reference: The teacher, or the float32 form of the same student.
+        max_p90_ms: Largest 90th percentile of the latency on this machine, in milliseconds.
+        max_latency_regression: Largest growth of the latency against the baseline; 0.05 is 1.05x.
+        max_top1_regression: Largest top-1 lost against the baseline.
+        inconclusive: What an undecided check counts as, beside decided ones.
+        junit: JUnit file to write.
+        markdown: Markdown file to write.
+    """
+
+    target: Reference
+    baseline: Reference | None = None
+    teacher: Reference | None = None
+    student: tuple[str, ...] = ()
+    precision: tuple[str, ...] = ()
+    min_top1: Fraction | None = None
+    max_top1_drop: Fraction | None = None
+    max_quant_drop: Fraction | None = None
+    min_agreement: Fraction | None = None
+    max_latency_ratio: Positive | None = None
+    latency_reference: Literal["teacher", "fp32"] = "teacher"
+    max_p90_ms: Positive | None = None
+    max_latency_regression: NotNegative | None = None
+    max_top1_regression: Fraction | None = None
+    inconclusive: Literal["pass", "fail"] | None = None
+    junit: Path | None = None
+    markdown: Path | None = None
+
+    @field_validator("target", "baseline", "teacher", mode="before")
+    @classmethod
+    def _parse_reference(cls, value: Any) -> Any:
+        return Reference.parse(value) if isinstance(value, str) else value
+
+    @field_validator("student", "precision", mode="before")
+    @classmethod
+    def _one_is_several(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else value
+
+    @field_validator("precision")
+    @classmethod
+    def _known_precisions(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        known = ("fp32", "fp16", "int8")
+        for name in value:
+            if name not in known:
+                raise ValueError(f"unknown precision {name!r}, known: {', '.join(known)}")
+        return value
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The limits that were set, by name."""
+        values = {name: getattr(self, name) for name in THRESHOLDS}
+        return {name: float(value) for name, value in values.items() if value is not None}
+
+    @model_validator(mode="after")
+    def _something_to_judge(self) -> Self:
+        if not self.thresholds:
+            names = ", ".join("--" + name.replace("_", "-") for name in THRESHOLDS)
+            raise ConfigError("no threshold to judge by", hint=f"set at least one of {names}")
+        return self
