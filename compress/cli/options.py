@@ -76,6 +76,176 @@ Workers = Annotated[
     ),
 ]
 
+BatchSize = Annotated[
+    int | None,
+    typer.Option("--batch-size", help="Images per step [default: 128].", rich_help_panel=LEARNING),
+]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        "--image-size", help="Resize the images to this many pixels a side.", rich_help_panel=DATA
+    ),
+]
+SplitSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--split-seed", help="Names the validation split [default: 0].", rich_help_panel=DATA
+    ),
+]
+ViewSeed = Annotated[
+    int | None,
+    typer.Option(
+        "--view-seed", help="Names the family of views [default: 0].", rich_help_panel=DATA
+    ),
+]
+Augment = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--augment",
+        metavar="KEY=VALUE",
+        help="What a view does, beside the recipe's: crop_padding=4, flip=true, mixup=0.2 …",
+        rich_help_panel=DATA,
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        "--epochs", help="Sweeps over the training images [default: 20].", rich_help_panel=LEARNING
+    ),
+]
+LearningRate = Annotated[
+    float | None,
+    typer.Option(
+        "--learning-rate", help="Peak learning rate [default: 0.05].", rich_help_panel=LEARNING
+    ),
+]
+Optimizer = Annotated[
+    str | None,
+    typer.Option(
+        "--optimizer",
+        metavar="sgd|adamw",
+        help="SGD has Nesterov momentum [default: sgd].",
+        rich_help_panel=LEARNING,
+    ),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(
+        "--schedule",
+        metavar="cosine|one-cycle|multi-step",
+        help="Of the learning rate [default: cosine].",
+        rich_help_panel=LEARNING,
+    ),
+]
+WeightDecay = Annotated[
+    float | None,
+    typer.Option(
+        "--weight-decay",
+        help="Off biases and normalisation layers [default: 0.0005].",
+        rich_help_panel=LEARNING,
+    ),
+]
+LabelSmoothing = Annotated[
+    float | None,
+    typer.Option(
+        "--label-smoothing",
+        help="Of the cross-entropy with true labels [default: 0.0].",
+        rich_help_panel=LEARNING,
+    ),
+]
+Ema = Annotated[
+    float | None,
+    typer.Option(
+        "--ema-decay",
+        help="Keep a moving average of the weights; 0 is off [default: 0.0].",
+        rich_help_panel=LEARNING,
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(
+        "--seed", help="Initialisation and dropout [default: 0].", rich_help_panel=LEARNING
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds", metavar="0,1,2", help="Several seeds in one run.", rich_help_panel=LEARNING
+    ),
+]
+Views = Annotated[
+    int | None,
+    typer.Option(
+        "--views",
+        help="Sweeps of teacher work: epoch e uses view e mod views. One per epoch unless set.",
+        rich_help_panel=DATA,
+    ),
+]
+RunDir = Annotated[
+    Path | None,
+    typer.Option("--run-dir", help="Instead of runs/<id>.", rich_help_panel=RUN),
+]
+Resume = Annotated[
+    str | None,
+    typer.Option(
+        "--resume", metavar="RUN|last", help="Go on with a run begun before.", rich_help_panel=RUN
+    ),
+]
+Restart = Annotated[
+    bool,
+    typer.Option("--restart", help="Begin anew, whatever is there.", rich_help_panel=RUN),
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        "--checkpoint-every",
+        help="Steps between checkpoints inside an epoch; 0 is at its end only [default: 0].",
+        rich_help_panel=RUN,
+    ),
+]
+Tensorboard = Annotated[
+    bool,
+    typer.Option(
+        "--tensorboard", help="Write TensorBoard event files into the run.", rich_help_panel=OUTPUT
+    ),
+]
+SoftLabels = Annotated[
+    Path | None,
+    typer.Option(
+        "--soft-labels",
+        metavar="DIR",
+        help="Folder of stored teacher answers [default: the user's cache].",
+        rich_help_panel=MODELS,
+    ),
+]
+SoftLabelsLimit = Annotated[
+    int | None,
+    typer.Option(
+        "--soft-labels-limit-mib",
+        help="Size it may grow to; least recently used goes first [default: 4096].",
+        rich_help_panel=MODELS,
+    ),
+]
+
+
+def pairs(items: list[str] | None, option: str) -> dict[str, str] | None:
+    """Split repeated `KEY=VALUE`; None stays None.
+
+    Raises:
+        typer.BadParameter: One has no `=`, or a key comes twice.
+    """
+    if not items:
+        return None
+    found: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or not key or not value:
+            raise typer.BadParameter(f"{option} {item!r} is not KEY=VALUE")
+        if key in found:
+            raise typer.BadParameter(f"{option} {key} is given twice")
+        found[key] = value
+    return found
+
 
 def asked(options: dict[str, Any]) -> dict[str, Any]:
     """The options the user gave: not None, not an empty repeat, not an unset switch."""

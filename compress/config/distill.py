@@ -1,12 +1,13 @@
 """Options of `compress distill`, and the list of students they ask for."""
 
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from compress.config.recipes import config_error
+from compress.config.recipes import build, config_error, layers
 from compress.config.specs import Frozen, LossTerm, ModelSpec, Reference, Scalar, StudentSpec
 from compress.config.train import TrainConfig
 from compress.config.training import Fraction, Optimization, Positive, TrainingConfig
@@ -82,6 +83,21 @@ class DistillConfig(TrainingConfig):
         if not self.student:
             raise ValueError("no student to train")
         return self
+
+
+def distill_config(flags: Mapping[str, Any]) -> DistillConfig:
+    """The configuration of flags over recipe over defaults, the missing teacher's included.
+
+    Args:
+        flags: What the user gave, by configuration key.
+
+    Raises:
+        ConfigError: A recipe, key or value is unknown or out of bounds.
+    """
+    places = ("data", "recipe", "device", "data_dir", "image_size", "split_seed")
+    shared = {key: value for key, value in flags.items() if key in places}
+    training = build(TrainConfig, *layers("train", shared))
+    return build(DistillConfig, {"teacher_training": training}, *layers("distill", flags))
 
 
 class StudentPlan(Frozen):

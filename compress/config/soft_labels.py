@@ -1,10 +1,12 @@
 """Options of `compress soft-labels`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from compress.config.recipes import build, layers
 from compress.config.specs import Augmentation, Frozen, Reference
 
 
@@ -50,3 +52,21 @@ class SoftLabelsConfig(Frozen):
     def _parse_teachers(cls, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
         return tuple(Reference.parse(item) if isinstance(item, str) else item for item in items)
+
+
+def soft_labels_config(flags: Mapping[str, Any]) -> SoftLabelsConfig:
+    """The configuration of flags over the recipe's data and distill tables over defaults.
+
+    Only what names a view or finds the teacher is taken from a recipe.
+
+    Args:
+        flags: What the user gave, by configuration key.
+
+    Raises:
+        ConfigError: A recipe, key or value is unknown or out of bounds.
+    """
+    recipe, asked = layers("distill", flags)
+    known = {key: value for key, value in recipe.items() if key in SoftLabelsConfig.model_fields}
+    if known.get("views") is None:
+        known["views"] = recipe.get("epochs", SoftLabelsConfig.model_fields["views"].default)
+    return build(SoftLabelsConfig, known, asked)

@@ -1,0 +1,173 @@
+"""`compress distill`: flags to a configuration, the stage, its table."""
+
+from typing import Annotated
+
+import typer
+
+from compress.cli import options
+from compress.cli.output import deliver
+
+
+def distill(
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--teacher",
+            metavar="REF[:option=value,…]",
+            help="A run, a weights file or a model name; repeat for an ensemble. Without it: the "
+            "newest complete run of the recipe's teacher on this data, else one is trained first.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--student",
+            metavar="[LABEL=]MODEL[:option=value,…]",
+            help="What to train; repeatable [default: mobilenet_v2 and small_cnn].",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    no_control: Annotated[
+        bool,
+        typer.Option(
+            "--no-control",
+            help="Do not train each student without a teacher as well.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = False,
+    ensemble: Annotated[
+        bool,
+        typer.Option(
+            "--ensemble",
+            help="Report the softmax average of the students as a row.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = False,
+    group: Annotated[
+        int | None,
+        typer.Option(
+            "--group",
+            help="Students trained at the same time; all unless set.",
+            rich_help_panel=options.MACHINE,
+        ),
+    ] = None,
+    soft_labels: options.SoftLabels = None,
+    soft_labels_limit_mib: options.SoftLabelsLimit = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(
+            "--alpha",
+            help="Share of kd in (1-alpha)*CE + alpha*kd [default: 0.9].",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(
+            "--temperature",
+            help="Softening of kd [default: 4.0].",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    loss: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--loss",
+            metavar="NAME[:weight=W,option=value,…]",
+            help="A term of a sum of losses, instead of --alpha; repeatable.",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    ce_weight: Annotated[
+        float | None,
+        typer.Option(
+            "--ce-weight",
+            help="Weight of the cross-entropy beside --loss [default: 1.0].",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sweep",
+            metavar="KEY=V1,V2,…",
+            help="Cross every student with the values: alpha, temperature, loss, learning_rate … "
+            "(losses with options are separated by ';').",
+            rich_help_panel=options.LEARNING,
+        ),
+    ] = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    views: options.Views = None,
+    split_seed: options.SplitSeed = None,
+    view_seed: options.ViewSeed = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    optimizer: options.Optimizer = None,
+    schedule: options.Schedule = None,
+    weight_decay: options.WeightDecay = None,
+    label_smoothing: options.LabelSmoothing = None,
+    ema_decay: options.Ema = None,
+    seed: options.Seed = None,
+    seeds: options.Seeds = None,
+    recipe: options.Recipe = None,
+    run_dir: options.RunDir = None,
+    resume: options.Resume = None,
+    restart: options.Restart = False,
+    checkpoint_every: options.CheckpointEvery = None,
+    device: options.Device = None,
+    amp: options.Amp = None,
+    workers: options.Workers = None,
+    tensorboard: options.Tensorboard = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Teach students from a ResNet50, or any teacher, each beside its control."""
+    given = options.asked(
+        {
+            **locals(),
+            "no_control": None,
+            "augment": None,
+            "augmentation": options.pairs(augment, "--augment"),
+            "seeds": options.comma_list(seeds, "--seeds"),
+            "sweep": _sweep(sweep),
+            "json": None,
+            "quiet": None,
+        }
+    )
+    if no_control:
+        given["control"] = False
+    from compress.config.distill import distill_config
+
+    config = distill_config(given)
+
+    from compress.cli.drawing import draw
+    from compress.render.live import make_progress
+    from compress.render.tables.distill import table
+    from compress.runs import RUNS
+    from compress.stages.distill import distill as stage
+
+    with make_progress(quiet) as progress:
+        record = stage(config, progress=progress, flags=given)
+        folder = config.run_dir or RUNS / record.run
+        draw(folder, record.students, record.teacher, tensorboard=tensorboard)
+        progress.note(f"next: compress export {folder}")
+    deliver(record, json=json, table=lambda: table(record))
+
+
+def _sweep(items: list[str] | None) -> dict[str, list[str | float | int | bool]] | None:
+    """`KEY=V1,V2` repeated; values of losses with options of their own are parted by `;`."""
+    found = options.pairs(items, "--sweep")
+    if found is None:
+        return None
+    from compress.config.specs import parse_scalar
+
+    def values(key: str, text: str) -> list[str | float | int | bool]:
+        parts = text.split(";" if ";" in text or (key == "loss" and ":" in text) else ",")
+        return [parse_scalar(part.strip()) for part in parts if part.strip()]
+
+    return {key.replace("-", "_"): values(key, text) for key, text in found.items()}

@@ -1,0 +1,37 @@
+"""Pictures of a finished run: drawn after its stage has returned, no part of its manifest."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compress.records.distill import StudentRow, TeacherRow
+
+
+def draw(
+    folder: Path,
+    rows: "Sequence[StudentRow]",
+    teacher: "TeacherRow | None",
+    *,
+    tensorboard: bool,
+) -> None:
+    """Write a run's curves as PNG, and TensorBoard event files where asked for.
+
+    Args:
+        folder: The run directory.
+        rows: Its students and controls.
+        teacher: Their teacher; None where nobody taught.
+        tensorboard: Whether to write event files.
+
+    Raises:
+        InputError: A file cannot be written.
+    """
+    from compress.render.plots import write_run_plots
+    from compress.runs import read_epochs
+
+    epochs = read_epochs(folder)
+    write_run_plots(folder / "plots", epochs, rows, teacher)
+    if tensorboard:
+        from compress.render.event_files import write_event_files
+
+        write_event_files(folder / "tensorboard", epochs, rows)

@@ -1,0 +1,40 @@
+"""How a command ends: its record as a table, or as JSON."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+class Writable(Protocol):
+    """A record."""
+
+    def to_json(self) -> str:
+        """As JSON text."""
+        ...
+
+
+def deliver(record: Writable, *, json: str | None, table: "Callable[[], RenderableType]") -> None:
+    """Write the result to standard output, and to a file where one was asked for.
+
+    Args:
+        record: The result.
+        json: `-` writes JSON instead of the table; a path writes it beside the table.
+        table: Makes the table; not called when it is not shown.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    if json == "-":
+        sys.stdout.write(record.to_json())
+        return
+    if json is not None:
+        from compress.files import write_text
+
+        write_text(Path(json), record.to_json())
+    from rich.console import Console
+
+    Console().print(table())

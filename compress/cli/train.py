@@ -1,0 +1,77 @@
+"""`compress train`: flags to a configuration, the stage, its table."""
+
+from typing import Annotated
+
+import typer
+
+from compress.cli import options
+from compress.cli.output import deliver
+
+
+def train(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            metavar="NAME[:option=value,…]",
+            help="What to train [default: resnet50].",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    image_size: options.ImageSize = None,
+    augment: options.Augment = None,
+    views: options.Views = None,
+    split_seed: options.SplitSeed = None,
+    view_seed: options.ViewSeed = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = None,
+    optimizer: options.Optimizer = None,
+    schedule: options.Schedule = None,
+    weight_decay: options.WeightDecay = None,
+    label_smoothing: options.LabelSmoothing = None,
+    ema_decay: options.Ema = None,
+    seed: options.Seed = None,
+    seeds: options.Seeds = None,
+    recipe: options.Recipe = None,
+    run_dir: options.RunDir = None,
+    resume: options.Resume = None,
+    restart: options.Restart = False,
+    checkpoint_every: options.CheckpointEvery = None,
+    device: options.Device = None,
+    amp: options.Amp = None,
+    workers: options.Workers = None,
+    tensorboard: options.Tensorboard = False,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a model on labels alone: a teacher, for example."""
+    given = options.asked(
+        {
+            **locals(),
+            "augment": None,
+            "augmentation": options.pairs(augment, "--augment"),
+            "seeds": options.comma_list(seeds, "--seeds"),
+            "json": None,
+            "quiet": None,
+        }
+    )
+    from compress.config import recipes
+    from compress.config.train import TrainConfig
+
+    config = recipes.build(TrainConfig, *recipes.layers("train", given))
+
+    from compress.cli.drawing import draw
+    from compress.render.live import make_progress
+    from compress.render.tables.train import table
+    from compress.runs import RUNS
+    from compress.stages.train import train as stage
+
+    with make_progress(quiet) as progress:
+        record = stage(config, progress=progress, flags=given)
+        folder = config.run_dir or RUNS / record.run
+        draw(folder, record.models, None, tensorboard=tensorboard)
+        progress.note(f"next: compress distill --teacher {folder}")
+    deliver(record, json=json, table=lambda: table(record))

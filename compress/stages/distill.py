@@ -1,0 +1,293 @@
+"""`compress distill`: students learn from a teacher, each beside its control."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from compress import evaluate
+from compress.cache import cache_folder
+from compress.config.distill import DistillConfig, StudentPlan, plan_students
+from compress.config.train import TrainConfig
+from compress.data.images import Splits
+from compress.environment import read_environment
+from compress.errors import ConfigError
+from compress.files import write_text
+from compress.interrupts import polite_stop
+from compress.losses import registry as losses
+from compress.models import registry as models
+from compress.progress import Progress, Silent
+from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, TeacherRow
+from compress.records.soft_labels import TeacherDescription
+from compress.runs import RECORD, RUNS, Run, opened
+from compress.stages import teaching
+from compress.stages.train import train
+from compress.stages.training_run import (
+    finished_record,
+    load_splits,
+    open_run,
+    pin_data,
+    resumed,
+    run_folder,
+    schedule_of,
+    summarize,
+)
+from compress.training.answers import Teaching
+from compress.training.device import accelerator_name, pick_device
+from compress.training.distributed import World, join, leave
+from compress.training.inputs import TrainingImages
+from compress.training.results import Finished, write_predictions
+from compress.training.session import train_students
+from compress.training.soft_labels import SoftLabels
+from compress.training.teachers import Teacher
+
+TEACHER = "teacher"
+
+
+def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
+    """Refuse what cannot work before anything is loaded.
+
+    Raises:
+        ConfigError: A model or loss is unknown, or a loss does not go with mixed labels.
+    """
+    for plan in plans:
+        models.resolve_options(
+            plan.model.name, image_size=config.image_size or 32, options=plan.model.options
+        )
+        for term in plan.terms:
+            losses.resolve_options(term)
+            if config.augmentation.mixes and not losses.supports_mixed_labels(term.name):
+                raise ConfigError(
+                    f"loss {term.name} is not defined for mixed labels",
+                    hint="use another loss, or a recipe without mixup and cutmix",
+                )
+
+
+def teacher_training(config: DistillConfig) -> TrainConfig:
+    """How a missing teacher is trained: as the recipe says, on the same data and split."""
+    training = config.teacher_training or TrainConfig()
+    same = ("data", "data_dir", "image_size", "validation_fraction", "split_seed", "device")
+    return training.model_copy(update={name: getattr(config, name) for name in same})
+
+
+def distill(
+    config: DistillConfig,
+    *,
+    progress: Progress = Silent(),  # noqa: B008 - it has no state
+    flags: dict[str, Any] | None = None,
+) -> DistillRecord:
+    """Teach students, or take up or show the run that was asked for before.
+
+    Args:
+        config: Students, teacher and how.
+        progress: Told of everything.
+        flags: What the user gave, to compare with the run that `--resume` names.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        CompressError: Bad input, a machine that lacks something, a loss that is not finite, or an
+            interruption; each kind has its exit code.
+    """
+    config = resumed(config, flags or {}, "distill")
+    plans = plan_students(config)
+    check_plans(config, plans)
+    what = "+".join(dict.fromkeys(str(spec.label or spec.model.name) for spec in config.student))
+    name, folder = run_folder(config, what)
+    done = finished_record(folder, config)
+    if done is not None:
+        progress.note(f"{folder} is complete; --restart distils anew")
+        return DistillRecord.read(done)
+    begin = time.monotonic()
+    world = join(config.device)
+    device = pick_device(config.device)
+    with (
+        polite_stop(progress.note) as stop,
+        opened(open_run(folder, name, config, "distill")) as run,
+    ):
+        run.update(status="running", reason=None)
+        progress.note(f"run {folder} on {accelerator_name(device) or device}")
+        splits = load_splits(config, progress)
+        pin_data(run, splits, config)
+        stored, teacher = _teacher(run, config, splits, device, world, progress)
+        live = any(losses.needs_features(term.name) for plan in plans for term in plan.terms)
+        progress.note(
+            "the teacher runs live at every step, for losses on its features"
+            if live
+            else "students learn from stored soft labels; the teacher runs once per view"
+        )
+
+        def source(images: TrainingImages) -> Teaching:
+            return Teaching(stored, teacher, images, device=device, world=world, progress=progress)
+
+        with stored.in_use():
+            finished = train_students(
+                run,
+                splits,
+                plans,
+                schedule_of(config, group=config.group),
+                source,
+                device=device,
+                world=world,
+                progress=progress,
+                stop=stop,
+            )
+            described = stored.description()
+            validation, test = stored.read_evaluation()
+        write_predictions(folder, TEACHER, splits, validation, test)
+        rows = compare(plans, finished, test, splits.test.known_labels)
+        record = DistillRecord(
+            run=folder.name,
+            data=splits.name,
+            train_images=splits.train.count,
+            val_images=splits.validation.count,
+            test_images=splits.test.count,
+            epochs=config.epochs,
+            soft_labels="live" if live else "stored",
+            teacher=teacher_row(
+                described, test, splits.test.known_labels, teacher.seconds if teacher else 0.0
+            ),
+            students=rows,
+            summary=summarize(rows),
+            ensembles=average(plans, finished, splits) if config.ensemble else (),
+            seconds=time.monotonic() - begin,
+            environment=read_environment(accelerator=accelerator_name(device)),
+        )
+        write_text(folder / RECORD, record.to_json())
+        run.finish("complete")
+    leave()
+    return record
+
+
+def _teacher(
+    run: Run,
+    config: DistillConfig,
+    splits: Splits,
+    device: torch.device,
+    world: World,
+    progress: Progress,
+) -> tuple[SoftLabels, Teacher | None]:
+    """The stored answers to learn from, and who computes those that are missing."""
+    folder = config.soft_labels or cache_folder() / "soft-labels"
+    if config.soft_labels is not None and not config.teacher:
+        stored = teaching.only_stored(folder, splits)
+        run.pin("soft labels", stored.key, stored.description().weights_sha256[0])
+        progress.note(f"teacher: the stored soft labels {stored.key}, nothing else is needed")
+        return stored, None
+
+    def train_one(training: TrainConfig) -> Path:
+        record = train(training, progress=progress)
+        return RUNS / record.run
+
+    if TEACHER in run.manifest.choices:
+        members = teaching.unpinned(run.manifest.choices[TEACHER], splits)
+    else:
+        members = teaching.members_of(
+            config.teacher,
+            splits,
+            training=teacher_training(config),
+            train=train_one,
+            progress=progress,
+        )
+        run.choose(TEACHER, lambda: teaching.pinned(members))
+    for number, member in enumerate(members):
+        suffix = f" {number + 1}" if len(members) > 1 else ""
+        run.pin(f"{TEACHER}{suffix}", member.source, member.weights.sha256)
+    teacher, stored = teaching.make_teacher(
+        members,
+        splits,
+        folder,
+        limit_mib=config.soft_labels_limit_mib,
+        batch_size=config.batch_size,
+        amp=config.amp,
+        cache=cache_folder(),
+        device=device,
+        world=world,
+        progress=progress,
+    )
+    return stored, teacher
+
+
+def teacher_row(
+    described: TeacherDescription,
+    test: "np.ndarray[Any, np.dtype[np.float32]]",
+    labels: "np.ndarray[Any, np.dtype[np.int64]]",
+    seconds: float,
+) -> TeacherRow:
+    """The teacher's line of the table."""
+    return TeacherRow(
+        name=described.name,
+        top1=described.top1,
+        val_top1=described.val_top1,
+        ece=float(evaluate.ece(test, labels)),
+        parameters=described.parameters,
+        macs=described.macs,
+        foreign=described.foreign,
+        seconds=seconds,
+    )
+
+
+def compare(
+    plans: Sequence[StudentPlan],
+    finished: Sequence[Finished],
+    teacher: "np.ndarray[Any, np.dtype[np.float32]]",
+    labels: "np.ndarray[Any, np.dtype[np.int64]]",
+) -> tuple[StudentRow, ...]:
+    """Set each student beside its control and the teacher, over the same test images.
+
+    Args:
+        plans: Which control belongs to whom.
+        finished: One per plan.
+        teacher: Its test logits, (images, classes).
+        labels: (images,)
+    """
+    by_label = {one.row.label: one for one in finished}
+    rows = []
+    for plan, one in zip(plans, finished, strict=True):
+        row = one.row.model_copy(update={"agreement": float(evaluate.agreement(one.test, teacher))})
+        if plan.control is not None:
+            control = by_label[plan.control]
+            low, high = evaluate.paired_interval(
+                one.test.argmax(axis=1) == labels, control.test.argmax(axis=1) == labels
+            )
+            row = row.model_copy(
+                update={
+                    "kd_gain": row.top1 - control.row.top1,
+                    "kd_gain_low": low,
+                    "kd_gain_high": high,
+                }
+            )
+        rows.append(row)
+    return tuple(rows)
+
+
+def average(
+    plans: Sequence[StudentPlan], finished: Sequence[Finished], splits: Splits
+) -> tuple[EnsembleRow, ...]:
+    """The softmax average of the taught students, and of the controls, where there are several."""
+    labels = splits.test.known_labels
+    rows = []
+    for role in ("student", "control"):
+        members = [one for plan, one in zip(plans, finished, strict=True) if plan.role == role]
+        if len(members) < 2:
+            continue
+        mean = np.mean([evaluate.softmax(one.test) for one in members], axis=0)
+        correct = int((mean.argmax(axis=1) == labels).sum())
+        low, high = evaluate.wilson(correct, len(labels))
+        rows.append(
+            EnsembleRow(
+                label=f"average of {len(members)} {role}s",
+                members=len(members),
+                top1=correct / len(labels),
+                top1_low=low,
+                top1_high=high,
+                mean_member_top1=float(np.mean([one.row.top1 for one in members])),
+            )
+        )
+    if not rows:
+        raise ConfigError("an ensemble needs two students or more", hint="add --seeds 0,1,2")
+    return tuple(rows)

@@ -1,0 +1,110 @@
+"""`compress soft-labels`: a teacher's answers, computed ahead of time."""
+
+from typing import NoReturn
+
+from compress.cache import cache_folder
+from compress.config.soft_labels import SoftLabelsConfig
+from compress.config.train import TrainConfig
+from compress.data import registry as data
+from compress.errors import ConfigError, Interrupted
+from compress.interrupts import polite_stop
+from compress.progress import Progress, Silent
+from compress.records.soft_labels import SoftLabelsRecord
+from compress.stages import teaching
+from compress.training.answers import Teaching
+from compress.training.device import pick_device
+from compress.training.distributed import World, join, leave
+from compress.training.inputs import TrainingImages
+from compress.training.schedule import Schedule
+from compress.training.soft_labels import list_sets
+
+
+def soft_labels(
+    config: SoftLabelsConfig,
+    *,
+    progress: Progress = Silent(),  # noqa: B008 - it has no state
+) -> SoftLabelsRecord:
+    """Fill views with a teacher's answers, for students trained later or elsewhere.
+
+    Args:
+        config: Teacher, data and views.
+        progress: Told of every view.
+
+    Returns:
+        What the folder holds now.
+
+    Raises:
+        ConfigError: No teacher.
+        InputError: The teacher or the data is missing or unfit.
+        Interrupted: Asked to stop; finished views are kept.
+    """
+    world: World = join(config.device)
+    device = pick_device(config.device)
+    splits = data.load(
+        config.data,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        validation_fraction=config.validation_fraction,
+        split_seed=config.split_seed,
+        download=True,
+        progress=progress,
+    )
+
+    def refuse(_config: TrainConfig) -> NoReturn:
+        raise ConfigError(
+            "no complete run of that model on this data", hint="train it with `compress train`"
+        )
+
+    members = teaching.members_of(
+        config.teacher,
+        splits,
+        training=TrainConfig(data=config.data),
+        train=refuse,
+        progress=progress,
+    )
+    folder = config.soft_labels or cache_folder() / "soft-labels"
+    teacher, stored = teaching.make_teacher(
+        members,
+        splits,
+        folder,
+        limit_mib=config.soft_labels_limit_mib,
+        batch_size=config.batch_size,
+        amp=config.amp,
+        cache=cache_folder(),
+        device=device,
+        world=world,
+        progress=progress,
+    )
+    images = TrainingImages(splits.train, device=device, workers=config.workers)
+    source = Teaching(stored, teacher, images, device=device, world=world, progress=progress)
+    schedule = Schedule(
+        epochs=config.views,
+        batch_size=config.batch_size,
+        views=None,
+        view_seed=config.view_seed,
+        augmentation=config.augmentation,
+        checkpoint_every=0,
+        group=None,
+        amp=config.amp,
+        workers=config.workers,
+        cache=cache_folder(),
+    )
+    filled = 0
+    with polite_stop(progress.note) as stop, stored.in_use():
+        for number in range(config.views):
+            view = schedule.view(splits, number)
+            filled += not stored.has(view.digest)
+            source.labels(view)
+            if stop.requested and number + 1 < config.views:
+                raise Interrupted(
+                    f"stopped after view {number + 1} of {config.views}, which is stored",
+                    hint="the same command goes on from there",
+                )
+    leave()
+    return SoftLabelsRecord(
+        folder=str(folder),
+        filled=filled,
+        found=config.views - filled,
+        seconds=teacher.seconds,
+        sets=tuple(list_sets(folder)),
+    )

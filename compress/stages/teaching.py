@@ -1,0 +1,255 @@
+"""Finding the teacher: from runs, files, names and stored soft labels; training one if need be."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from compress.config.specs import Reference
+from compress.config.train import TrainConfig
+from compress.data.images import Splits
+from compress.errors import CompressError, ConfigError, InputError
+from compress.models import registry as models
+from compress.progress import Progress
+from compress.records.run import RunManifest
+from compress.runs import RUNS, checked_file, complete_run, find_run, is_run, newest_complete
+from compress.training.distributed import World
+from compress.training.soft_labels import SoftLabels, stored_sets
+from compress.training.teachers import (
+    Member,
+    Teacher,
+    check_accuracy,
+    open_soft_labels,
+    read_member,
+)
+
+MIB = 2**20
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Where one member of the teacher comes from, as pinned in a run's manifest.
+
+    Attributes:
+        name: Model name.
+        source: As the user named it, or how it was found.
+        path: The weights file.
+        options: What a foreign file cannot say of itself.
+        sha256: Of the weights file.
+        foreign: Not trained here on this split.
+    """
+
+    name: str
+    source: str
+    path: str
+    options: dict[str, Any]
+    sha256: str
+    foreign: bool
+
+
+def members_of(
+    references: Sequence[Reference],
+    splits: Splits,
+    *,
+    training: TrainConfig,
+    train: Callable[[TrainConfig], Path],
+    progress: Progress,
+) -> list[Member]:
+    """Resolve every `--teacher`, or the default teacher where there is none.
+
+    Args:
+        references: As given; empty takes the newest complete run of `training`'s model on the
+            same data and split, or trains one.
+        splits: The data.
+        training: How a missing teacher is trained.
+        train: Trains it and returns its run directory.
+        progress: Told which teacher was taken, and why.
+
+    Raises:
+        InputError: A run or file is missing, unfinished or altered, or does not fit the data.
+        ConfigError: Nothing of that name.
+    """
+    if not references:
+        return [_by_model_name(training.model.name, training, splits, train, progress)]
+    found = []
+    for reference in references:
+        target = reference.target
+        if is_run(target):
+            found.append(_from_run(find_run(target), reference, splits))
+        elif target in models.names():
+            asked = training.model_copy(update={"model": type(training.model)(name=target)})
+            chosen = training if target == training.model.name else asked
+            found.append(_by_model_name(target, chosen, splits, train, progress))
+        elif target.endswith(".onnx"):
+            raise ConfigError(
+                f"{target} is an ONNX artifact, which cannot teach",
+                hint="give the run or the weights it was exported from",
+            )
+        elif target.endswith(WEIGHT_FILES) or Path(target).exists():
+            found.append(
+                read_member(Path(target), reference.options, splits, source=target, foreign=True)
+            )
+        else:
+            raise InputError(
+                f"no teacher {target!r}: neither a run, nor a weights file, nor a model name",
+                hint=f"`compress list runs` shows the runs; models: {', '.join(models.names())}",
+            )
+    return found
+
+
+def same_split(manifest: RunManifest, splits: Splits) -> bool:
+    """Whether a run was trained on the same images with the same split."""
+    data = manifest.inputs.get("data")
+    return data is not None and data.sha256 == splits.sha256
+
+
+def _by_model_name(
+    name: str,
+    training: TrainConfig,
+    splits: Splits,
+    train: Callable[[TrainConfig], Path],
+    progress: Progress,
+) -> Member:
+    """The newest complete run of a model on the same data, else one trained now."""
+
+    def wanted(manifest: RunManifest) -> bool:
+        model = manifest.config.get("model", {})
+        return (
+            manifest.command == "train"
+            and model.get("name") == name
+            and same_split(manifest, splits)
+        )
+
+    newest = newest_complete(wanted)
+    if newest is None:
+        progress.note(
+            f"no complete run of {name} on {splits.name} under {RUNS}/: training one first"
+        )
+        folder = train(training)
+    else:
+        folder = newest[0]
+        progress.note(f"teacher: {folder}, the newest complete run of {name} on this data")
+    return _from_run(folder, Reference(target=str(folder)), splits)
+
+
+def _from_run(folder: Path, reference: Reference, splits: Splits) -> Member:
+    """The weights of a run; of a run of several models, `student=LABEL` says which."""
+    manifest = complete_run(folder)
+    labels = sorted(
+        Path(name).name.removesuffix(".safetensors")
+        for name in manifest.artifacts
+        if name.startswith("students/")
+        and name.endswith(".safetensors")
+        and not name.endswith(".last.safetensors")
+    )
+    asked = reference.options.get("student")
+    if asked is None and len(labels) > 1:
+        raise ConfigError(
+            f"run {folder} holds several models: {', '.join(labels)}",
+            hint=f"choose one: {reference.target}:student={labels[0]}",
+        )
+    label = str(asked) if asked is not None else labels[0]
+    path = checked_file(folder, manifest, f"students/{label}.safetensors")
+    return read_member(
+        path, {}, splits, source=reference.target, foreign=not same_split(manifest, splits)
+    )
+
+
+def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
+    """The members as they stand in a manifest."""
+    return [
+        vars(
+            Chosen(
+                name=member.name,
+                source=member.source,
+                path=str(member.path),
+                options=dict(member.options),
+                sha256=member.weights.sha256,
+                foreign=member.foreign,
+            )
+        )
+        for member in members
+    ]
+
+
+def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
+    """The members a manifest names, unchanged.
+
+    Raises:
+        InputError: One is gone, or has other weights than the run began with.
+    """
+    members = []
+    for pin in (Chosen(**pin) for pin in pins):
+        member = read_member(
+            Path(pin.path), pin.options, splits, source=pin.source, foreign=pin.foreign
+        )
+        if member.weights.sha256 != pin.sha256:
+            raise InputError(
+                f"teacher {pin.path} changed since the run began (sha256 "
+                f"{member.weights.sha256[:12]}…, expected {pin.sha256[:12]}…)",
+                hint="bring the old weights back, or begin anew with --restart",
+            )
+        members.append(member)
+    return members
+
+
+def make_teacher(
+    members: Sequence[Member],
+    splits: Splits,
+    folder: Path,
+    *,
+    limit_mib: int,
+    batch_size: int,
+    amp: str,
+    cache: Path,
+    device: torch.device,
+    world: World,
+    progress: Progress,
+) -> tuple[Teacher, SoftLabels]:
+    """A teacher in its fastest trustworthy format, its own accuracy measured, and its store.
+
+    Raises:
+        InputError: The teacher is at or below chance.
+    """
+    teacher = Teacher(members, splits, device=device, batch_size=batch_size, world=world)
+    chosen = teacher.choose_format(cache, amp)
+    stored, described = open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
+    source = ", ".join(member.source for member in members)
+    progress.note(
+        f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; views in {chosen}"
+    )
+    check_accuracy(described, source)
+    return teacher, stored
+
+
+def only_stored(folder: Path, splits: Splits) -> SoftLabels:
+    """The one teacher whose answers a folder holds for this data.
+
+    Raises:
+        InputError: None.
+        ConfigError: Several.
+    """
+    found = []
+    for stored in stored_sets(folder):
+        try:
+            if stored.description().splits_sha256 == splits.sha256:
+                found.append(stored)
+        except CompressError:
+            continue
+    if not found:
+        raise InputError(
+            f"no soft labels for {splits.name} in {folder}",
+            hint="make them with `compress soft-labels`, or give --teacher",
+        )
+    if len(found) > 1:
+        raise ConfigError(
+            f"{folder} holds soft labels of several teachers for {splits.name}: "
+            f"{', '.join(stored.key for stored in found)}",
+            hint="give --teacher as well, or another folder",
+        )
+    stored = found[0]
+    check_accuracy(stored.description(), stored.key)
+    return stored

@@ -1,0 +1,109 @@
+"""`compress train`: one model on labels alone."""
+
+import time
+from typing import Any
+
+from compress.config.distill import StudentPlan
+from compress.config.train import TrainConfig
+from compress.environment import read_environment
+from compress.files import write_text
+from compress.interrupts import polite_stop
+from compress.progress import Progress, Silent
+from compress.records.train import TrainRecord
+from compress.runs import RECORD, opened
+from compress.stages.training_run import (
+    finished_record,
+    load_splits,
+    open_run,
+    pin_data,
+    resumed,
+    run_folder,
+    schedule_of,
+    summarize,
+)
+from compress.training.device import accelerator_name, pick_device
+from compress.training.distributed import join, leave
+from compress.training.loop import Nobody
+from compress.training.session import train_students
+
+
+def plan_models(config: TrainConfig) -> tuple[StudentPlan, ...]:
+    """One model per seed, each trained like a control: on labels alone."""
+    seeds = config.all_seeds
+    return tuple(
+        StudentPlan(
+            label=config.model.name + (f"-s{seed}" if len(seeds) > 1 else ""),
+            model=config.model,
+            seed=seed,
+            role="control",
+            optimization=config.optimization(config.model.name),
+            ce_weight=1.0,
+            terms=(),
+        )
+        for seed in seeds
+    )
+
+
+def train(
+    config: TrainConfig,
+    *,
+    progress: Progress = Silent(),  # noqa: B008 - it has no state
+    flags: dict[str, Any] | None = None,
+) -> TrainRecord:
+    """Train a model, or take up or show the run that was asked for before.
+
+    Args:
+        config: What to train and how.
+        progress: Told of everything.
+        flags: What the user gave, to compare with the run that `--resume` names.
+
+    Returns:
+        The run's record.
+
+    Raises:
+        CompressError: Bad input, a machine that lacks something, a loss that is not finite, or an
+            interruption; each kind has its exit code.
+    """
+    config = resumed(config, flags or {}, "train")
+    name, folder = run_folder(config, config.model.name)
+    done = finished_record(folder, config)
+    if done is not None:
+        progress.note(f"{folder} is complete; --restart trains anew")
+        return TrainRecord.read(done)
+    begin = time.monotonic()
+    world = join(config.device)
+    device = pick_device(config.device)
+    plans = plan_models(config)
+    with polite_stop(progress.note) as stop, opened(open_run(folder, name, config, "train")) as run:
+        run.update(status="running", reason=None)
+        progress.note(f"run {folder} on {accelerator_name(device) or device}")
+        splits = load_splits(config, progress)
+        pin_data(run, splits, config)
+        finished = train_students(
+            run,
+            splits,
+            plans,
+            schedule_of(config),
+            lambda _images: Nobody(),
+            device=device,
+            world=world,
+            progress=progress,
+            stop=stop,
+        )
+        rows = tuple(one.row for one in finished)
+        record = TrainRecord(
+            run=folder.name,
+            data=splits.name,
+            train_images=splits.train.count,
+            val_images=splits.validation.count,
+            test_images=splits.test.count,
+            epochs=config.epochs,
+            models=rows,
+            summary=summarize(rows),
+            seconds=time.monotonic() - begin,
+            environment=read_environment(accelerator=accelerator_name(device)),
+        )
+        write_text(folder / RECORD, record.to_json())
+        run.finish("complete")
+    leave()
+    return record

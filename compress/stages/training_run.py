@@ -1,0 +1,196 @@
+"""What `train` and `distill` do alike: find or open the run, load the data, sum up the seeds."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from compress import evaluate
+from compress.cache import cache_folder
+from compress.config.distill import DistillConfig
+from compress.config.train import TrainConfig
+from compress.config.training import TrainingConfig
+from compress.data import registry as data
+from compress.data.images import Splits
+from compress.errors import ConfigError, InputError
+from compress.progress import Progress
+from compress.records.distill import StudentRow, SummaryRow
+from compress.runs import RECORD, RUNS, Run, differences, find_run, read_manifest, run_id
+from compress.training.schedule import Schedule
+
+Config = TypeVar("Config", TrainConfig, DistillConfig)
+
+
+def as_asked(config: TrainingConfig) -> dict[str, Any]:
+    """A configuration in JSON form, as it stands in manifests."""
+    asked: dict[str, Any] = json.loads(config.model_dump_json())
+    return asked
+
+
+def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
+    """The configuration of the run that `--resume` names.
+
+    Args:
+        config: Built from flags, recipe and defaults.
+        flags: What the user gave, validated values of which must agree with the run.
+        command: `train` or `distill`.
+
+    Raises:
+        InputError: No such run.
+        ConfigError: It is another command's, or a flag differs.
+    """
+    if config.resume is None:
+        return config
+    folder = find_run(config.resume)
+    manifest = read_manifest(folder)
+    if manifest.command != command:
+        raise ConfigError(
+            f"{folder} was made by `compress {manifest.command}`",
+            hint=f"use `compress {manifest.command} --resume {config.resume}`",
+        )
+    asked = as_asked(config)
+    changed = differences(
+        {key: manifest.config.get(key) for key in flags},
+        {key: asked.get(key) for key in flags},
+    )
+    if changed:
+        raise ConfigError(
+            f"{folder} was begun with other options: {'; '.join(changed)}",
+            hint="leave them out, or start another run without --resume",
+        )
+    places = {
+        key: getattr(config, key)
+        for key in ("data_dir", "workers", "soft_labels", "tensorboard")
+        if key in flags
+    }
+    stored = type(config).model_validate(manifest.config)
+    return stored.model_copy(update={**places, "run_dir": folder, "resume": None})
+
+
+def run_folder(config: TrainingConfig, what: str) -> tuple[str, Path]:
+    """The id of the run a configuration asks for, and where it lies."""
+    name = run_id(config.data, what, as_asked(config))
+    return name, config.run_dir or RUNS / name
+
+
+def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
+    """The record of a complete run that was asked for in the same way, or None.
+
+    Raises:
+        InputError: The run's manifest is damaged.
+    """
+    if config.restart or not (folder / "manifest.json").is_file():
+        return None
+    manifest = read_manifest(folder)
+    if manifest.status != "complete" or differences(manifest.config, as_asked(config)):
+        return None
+    return folder / RECORD
+
+
+def open_run(
+    folder: Path, name: str, config: TrainingConfig, command: Literal["train", "distill"]
+) -> Run:
+    """Take the run directory for this process.
+
+    Raises:
+        ConfigError: It was begun with other options.
+        InputError: Another process holds it, or it cannot be written.
+    """
+    return Run.open(
+        folder, id=name, command=command, config=as_asked(config), restart=config.restart
+    )
+
+
+def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
+    """The data of a training.
+
+    Raises:
+        InputError: Missing or damaged.
+        ConfigError: Unknown.
+    """
+    return data.load(
+        config.data,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        validation_fraction=config.validation_fraction,
+        split_seed=config.split_seed,
+        download=True,
+        progress=progress,
+    )
+
+
+def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule:
+    """What all students of a run share, as the training wants it."""
+    return Schedule(
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        views=config.views,
+        view_seed=config.view_seed,
+        augmentation=config.augmentation,
+        checkpoint_every=config.checkpoint_every,
+        group=group,
+        amp=config.amp,
+        workers=config.workers,
+        cache=cache_folder(),
+    )
+
+
+def pin_data(run: Run, splits: Splits, config: TrainingConfig) -> None:
+    """Note the data, or refuse it where it changed since the run began.
+
+    Raises:
+        InputError: The images differ from those the run began with.
+    """
+    run.pin("data", config.data, splits.sha256)
+
+
+def summarize(rows: Sequence[StudentRow]) -> tuple[SummaryRow, ...]:
+    """Mean and spread over the seeds of students that differ in nothing else.
+
+    Args:
+        rows: All students of a run.
+
+    Returns:
+        One row per student, in order; empty where there is one seed only.
+    """
+    groups: dict[str, list[StudentRow]] = {}
+    for row in rows:
+        groups.setdefault(row.label.removesuffix(f"-s{row.seed}"), []).append(row)
+    if all(len(group) < 2 for group in groups.values()):
+        return ()
+    summary = []
+    for label, group in groups.items():
+        top1 = evaluate.mean_sd([row.top1 for row in group])
+        last = evaluate.mean_sd([row.last_top1 for row in group])
+        gains = [row.kd_gain for row in group if row.kd_gain is not None]
+        mean = low = high = None
+        if len(gains) == len(group):
+            mean = sum(gains) / len(gains)
+            if len(gains) > 1:
+                low, high = evaluate.t_interval(gains)
+        summary.append(
+            SummaryRow(
+                label=label,
+                role=group[0].role,
+                seeds=len(group),
+                top1_mean=top1[0],
+                top1_sd=top1[1],
+                last_top1_mean=last[0],
+                last_top1_sd=last[1],
+                kd_gain_mean=mean,
+                kd_gain_low=low,
+                kd_gain_high=high,
+            )
+        )
+    return tuple(summary)
+
+
+def read_record(path: Path) -> Path:
+    """The record's path, which must be there.
+
+    Raises:
+        InputError: The run is complete, its record gone.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} is missing", hint="begin the run anew with --restart")
+    return path

@@ -1,0 +1,113 @@
+"""Several processes as one training: who writes, and how numbers meet."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import Tensor
+
+TIMEOUT = timedelta(hours=2)
+"""A rank may wait this long for rank 0 to evaluate and write."""
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of one run, as torchrun started them.
+
+    Attributes:
+        rank: This process, from 0; only rank 0 writes.
+        size: How many there are.
+        local_rank: This process among those of its machine, which is its CUDA device.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def share(self, count: int) -> slice:
+        """This rank's contiguous part of `count` items; parts differ by at most one item."""
+        return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
+
+    def barrier(self) -> None:
+        """Wait for every rank."""
+        if self.size > 1:
+            dist.barrier()
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        """Replace each gradient by its mean over ranks, in one message.
+
+        Args:
+            parameters: Those of the model, in one order on every rank.
+        """
+        if self.size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        dist.all_reduce(flat)
+        flat /= self.size
+        offset = 0
+        for gradient in gradients:
+            part = flat[offset : offset + gradient.numel()]
+            gradient.copy_(part.view(gradient.shape))
+            offset += gradient.numel()
+
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum a small tensor over ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gather_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Concatenate every rank's rows, in rank order, on every rank.
+
+        Args:
+            rows: Shape (rows of this rank, columns).
+        """
+        if self.size == 1:
+            return rows
+        parts: list[NDArray[np.float32] | None] = [None] * self.size
+        dist.all_gather_object(parts, rows)
+        return np.concatenate([part for part in parts if part is not None])
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any rank says yes: a signal may reach only one of them."""
+        if self.size == 1:
+            return flag
+        value = torch.tensor([int(flag)])
+        if dist.get_backend() == "nccl":
+            value = value.cuda()
+        dist.all_reduce(value, op=dist.ReduceOp.MAX)
+        return bool(value.item())
+
+
+def join(device: str) -> World:
+    """Join the processes torchrun started; alone without it.
+
+    Args:
+        device: As given to `--device`; CUDA ranks talk over NCCL, others over gloo.
+    """
+    if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return World()
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = device != "cpu" and torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(local_rank)
+    if not dist.is_initialized():
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
+    return World(dist.get_rank(), dist.get_world_size(), local_rank)
+
+
+def leave() -> None:
+    """End the process group, where one was joined."""
+    if dist.is_initialized():
+        dist.destroy_process_group()

@@ -1,0 +1,166 @@
+"""Memory and number formats, chosen by a short measured trial and remembered per machine."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from compress.environment import read_environment
+from compress.errors import InputError
+from compress.files import write_text
+
+ABANDON = 1.5
+"""A candidate this many times slower than the best is not timed further."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a model computes.
+
+    Attributes:
+        channels_last: NHWC in memory.
+        dtype: "float32", "bfloat16" or "float16" for the heavy operations.
+        pointwise: 1x1 convolutions on small maps as matrix products.
+        compiled: Through `torch.compile`.
+    """
+
+    channels_last: bool = True
+    dtype: str = "float32"
+    pointwise: bool = False
+    compiled: bool = False
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The dtype as PyTorch's object."""
+        return {
+            "float32": torch.float32,
+            "bfloat16": torch.bfloat16,
+            "float16": torch.float16,
+        }[self.dtype]
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The memory format as PyTorch's object."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """The context in which a forward pass of this format runs."""
+        if self.dtype == "float32":
+            return nullcontext()
+        return torch.autocast(device.type, dtype=self.torch_dtype)
+
+    def __str__(self) -> str:
+        words = ["NHWC" if self.channels_last else "NCHW", self.dtype]
+        words += ["pointwise as matmul"] if self.pointwise else []
+        words += ["compiled"] if self.compiled else []
+        return ", ".join(words)
+
+
+def dtypes(amp: str, device: torch.device) -> list[str]:
+    """The number formats `--amp` allows to be tried, float32 first.
+
+    Args:
+        amp: "auto", "off", "bf16" or "fp16".
+        device: Where it will run.
+    """
+    forced = {"off": ["float32"], "bf16": ["bfloat16"], "fp16": ["float16"]}
+    if amp in forced:
+        return forced[amp]
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        return ["float32", "float16"]
+    return ["float32", "bfloat16"]
+
+
+def student_candidates(amp: str, device: torch.device, *, small_maps: bool) -> list[Format]:
+    """What a training step is tried in, the likely best first.
+
+    Args:
+        amp: As given to `--amp`.
+        device: Where it will run.
+        small_maps: Whether the model has 1x1 convolutions worth turning into matrix products.
+    """
+    if device.type == "cuda":
+        return [
+            Format(dtype=dtype, compiled=compiled)
+            for dtype in dtypes(amp, device)
+            for compiled in (False, True)
+        ]
+    formats = [Format(dtype=dtype) for dtype in dtypes(amp, device)]
+    if small_maps:
+        formats += [Format(dtype=f.dtype, pointwise=True) for f in list(formats)]
+    return [*formats, Format(channels_last=False, dtype=dtypes(amp, device)[0])]
+
+
+def teacher_candidates(amp: str, device: torch.device) -> list[Format]:
+    """What a teacher's forward pass is tried in."""
+    return [Format(dtype=dtype) for dtype in dtypes(amp, device)]
+
+
+def fastest(
+    candidates: Iterable[Format], timed: Callable[[Format], Callable[[], None]], *, repeats: int = 3
+) -> tuple[Format, dict[str, float]]:
+    """Time one call per candidate, interleaved, and take the one with the lowest best time.
+
+    Args:
+        candidates: At least one; when it is one, nothing is run.
+        timed: Prepares a candidate (not timed) and returns what to time.
+        repeats: Timed calls of those that are not far behind.
+
+    Returns:
+        The choice, and the best time of each candidate tried, in milliseconds.
+    """
+    formats = list(candidates)
+    if len(formats) == 1:
+        return formats[0], {}
+    best: dict[Format, float] = {}
+    calls: dict[Format, Callable[[], None]] = {}
+    for candidate in formats:
+        calls[candidate] = timed(candidate)
+        calls[candidate]()  # first call: allocations, kernel choice
+        begin = time.perf_counter()
+        calls[candidate]()
+        best[candidate] = time.perf_counter() - begin
+        limit = ABANDON * min(best.values())
+        calls = {c: call for c, call in calls.items() if best[c] <= limit}
+    for _ in range(repeats - 1 if len(calls) > 1 else 0):
+        for candidate, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            best[candidate] = min(best[candidate], time.perf_counter() - begin)
+    choice = min(best, key=lambda c: best[c])
+    return choice, {str(c): round(seconds * 1000, 2) for c, seconds in best.items()}
+
+
+def remembered(
+    folder: Path, question: dict[str, object], decide: Callable[[], Format], *, device: torch.device
+) -> Format:
+    """A trial's result from this machine's memory, else tried now and remembered.
+
+    Args:
+        folder: The cache folder; an unwritable one only means that nothing is remembered.
+        question: What was tried: model, options, image size, batch size, purpose.
+        decide: Runs the trial.
+        device: Where it runs; its name and the versions are part of the question.
+    """
+    environment = read_environment()
+    key = {
+        **question,
+        "cpu": environment.cpu,
+        "instruction_sets": environment.instruction_sets,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "torch": torch.__version__,
+    }
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
+    path = folder / "formats" / f"{name}.json"
+    with suppress(OSError, ValueError, TypeError, KeyError):
+        return Format(**json.loads(path.read_text(encoding="utf-8"))["format"])
+    choice = decide()
+    with suppress(InputError):
+        write_text(path, json.dumps({"question": key, "format": asdict(choice)}, indent=2) + "\n")
+    return choice

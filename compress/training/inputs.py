@@ -1,0 +1,126 @@
+"""Images on their way into a model: resident uint8, augmented in batches, normalised per model."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from compress.data import augment
+from compress.data.images import ImageSet
+from compress.data.views import View
+from compress.training.device import resident
+
+
+class Normalize:
+    """uint8 images to what one model expects: (x / 255 - mean) / std in float32.
+
+    Args:
+        mean: Per channel, on the 0-1 scale.
+        std: Per channel, on the 0-1 scale.
+        device: Where the images are.
+        memory_format: Of the result.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        *,
+        device: torch.device,
+        memory_format: torch.memory_format,
+    ) -> None:
+        deviation = torch.tensor(std, dtype=torch.float64)
+        average = torch.tensor(mean, dtype=torch.float64)
+        self._scale = (1 / (255 * deviation)).float().view(1, -1, 1, 1).to(device)
+        self._shift = (-average / deviation).float().view(1, -1, 1, 1).to(device)
+        self._memory_format = memory_format
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalise uint8 images of shape (batch, channels, height, width)."""
+        images = images.contiguous(memory_format=self._memory_format)
+        return torch.addcmul(self._shift, images.float(), self._scale)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One batch of a view.
+
+    Attributes:
+        images: uint8, (batch, channels, height, width).
+        targets: int64 (batch,) class indices, or float32 (batch, classes) where images are mixed.
+        rows: int64 (batch,), the images' indices in the training set.
+    """
+
+    images: Tensor
+    targets: Tensor
+    rows: Tensor
+
+
+def as_tensor(images: ImageSet, device: torch.device) -> Tensor:
+    """A whole image set as one uint8 tensor (images, channels, height, width) on the device.
+
+    Its memory is channels-last: the layout the files and the arrays have.
+
+    Raises:
+        MachineError: It does not fit there.
+    """
+    array = np.ascontiguousarray(images.images[:])
+    return resident(torch.from_numpy(array), device).permute(0, 3, 1, 2)
+
+
+class TrainingImages:
+    """The training split on the device, dealt out as batches of a view.
+
+    Args:
+        images: The split; labelled.
+        device: Where it is kept and augmented.
+        workers: Threads that prepare batches ahead; 0 prepares each when it is asked for.
+    """
+
+    def __init__(self, images: ImageSet, *, device: torch.device, workers: int = 0) -> None:
+        self.pixels = as_tensor(images, device)
+        self.labels = torch.from_numpy(images.known_labels).to(device)
+        self.classes = images.classes
+        self.count = images.count
+        self._device = device
+        self._workers = workers
+
+    def rows(self, view: View, rows: Tensor) -> Tensor:
+        """The augmented uint8 images of some rows, whatever batch they are part of."""
+        return augment.apply(self.pixels, view.parameters, rows)
+
+    def batches(
+        self, view: View, batch_size: int, *, start: int = 0, share: Callable[[int], slice]
+    ) -> Iterator[Batch]:
+        """The batches of a view in its order; a smaller last one is left out.
+
+        Args:
+            view: Order and augmentation.
+            batch_size: Images per batch, over all ranks.
+            start: Batches to skip.
+            share: This rank's part of a batch of a given size.
+        """
+        order = torch.from_numpy(view.order).to(self._device)
+        part = share(batch_size)
+
+        def prepare(number: int) -> Batch:
+            rows = order[number * batch_size : (number + 1) * batch_size][part]
+            targets = augment.targets(self.labels, view.parameters, rows, self.classes)
+            return Batch(self.rows(view, rows), targets, rows)
+
+        numbers = range(start, self.count // batch_size)
+        if self._workers == 0:
+            yield from map(prepare, numbers)
+            return
+        with ThreadPoolExecutor(self._workers) as pool:
+            ahead: deque[Future[Batch]] = deque()
+            for number in numbers:
+                ahead.append(pool.submit(prepare, number))
+                if len(ahead) > self._workers:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()

@@ -1,0 +1,367 @@
+"""One student in training: its weights, optimizer, losses, and everything its state consists of."""
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compress.config.specs import LossTerm
+from compress.config.training import Optimization
+from compress.errors import UnusableError
+from compress.losses.registry import DistillationLoss, Outputs, weight_at
+from compress.losses.supervised import cross_entropy
+from compress.models.feature_hooks import tapped
+from compress.training.device import backward, placed
+from compress.training.distributed import World
+from compress.training.formats import Format
+from compress.training.inputs import Batch, Normalize
+from compress.training.memory import ran_out, step_failed
+from compress.training.optim import build_optimizer, rate_factor, set_rate
+
+State = dict[str, Tensor]
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Term:
+    """A distillation loss of one student, built.
+
+    Attributes:
+        asked: Its name, weight and ramp.
+        loss: What computes it.
+    """
+
+    asked: LossTerm
+    loss: DistillationLoss
+
+
+@dataclass(frozen=True)
+class Objective:
+    """What a student minimises: ce_weight * CE + the sum of its weighted terms.
+
+    Attributes:
+        ce_weight: Weight of the cross-entropy with the true labels.
+        label_smoothing: Of that cross-entropy.
+        terms: Distillation losses; empty for a control.
+    """
+
+    ce_weight: float
+    label_smoothing: float
+    terms: tuple[Term, ...]
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Projectors and the like, trained with the student and then dropped."""
+        return [term.loss.module for term in self.terms if term.loss.module is not None]
+
+    @property
+    def student_taps(self) -> tuple[str, ...]:
+        """Module paths in the student whose outputs a loss needs."""
+        return tuple(dict.fromkeys(p for t in self.terms for p in t.loss.student_taps))
+
+    @property
+    def teacher_taps(self) -> tuple[str, ...]:
+        """Module paths in the teacher whose outputs a loss needs."""
+        return tuple(dict.fromkeys(p for t in self.terms for p in t.loss.teacher_taps))
+
+
+class Learner:
+    """A model being trained; what it becomes depends on its seed and the batches only.
+
+    Args:
+        label: Names it.
+        model: On CPU, initialised.
+        objective: What it minimises.
+        optimization: How.
+        chosen: Memory and number format.
+        mean: Of its normalisation, per channel.
+        std: Of its normalisation, per channel.
+        seed: Of dropout.
+        epochs: Of the whole training.
+        steps_per_epoch: Of the whole training.
+        device: Where it learns.
+        world: The ranks that learn together.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        model: nn.Module,
+        objective: Objective,
+        optimization: Optimization,
+        chosen: Format,
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        seed: int,
+        epochs: int,
+        steps_per_epoch: int,
+        device: torch.device,
+        world: World = World(),  # noqa: B008 - immutable
+    ) -> None:
+        self.label = label
+        self.model = placed(model, device, chosen.memory_format)
+        self.objective = objective
+        self.format = chosen
+        self.seconds = 0.0
+        self.best: State | None = None
+        self.best_val = -1.0
+        self.best_val_loss = float("inf")
+        self.best_epoch = 0
+        self.learning_rate = 0.0
+        self._settings = optimization
+        self._seed = seed
+        self._epochs = epochs
+        self._steps_per_epoch = steps_per_epoch
+        self._device = device
+        self._world = world
+        self._normalize = Normalize(mean, std, device=device, memory_format=chosen.memory_format)
+        self._plain = Normalize(mean, std, device=device, memory_format=torch.channels_last)
+        for module in objective.modules:
+            module.to(device)
+        self._trained: list[nn.Module] = [self.model, *objective.modules]
+        self._parameters = [p for m in self._trained for p in m.parameters() if p.requires_grad]
+        self._optimizer = build_optimizer(
+            self._trained,
+            name=optimization.optimizer,
+            learning_rate=optimization.learning_rate,
+            momentum=optimization.momentum,
+            weight_decay=optimization.weight_decay,
+        )
+        self._average: nn.Module | None = (
+            copy.deepcopy(self.model) if optimization.ema_decay else None
+        )
+        self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
+        self._forward: Any = torch.compile(self.model) if chosen.compiled else self.model
+        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
+        self._correct = torch.zeros((), dtype=torch.float64, device=device)
+        self._seen = 0
+        self._steps_done = 0
+
+    def begin_epoch(self) -> None:
+        """Forget the running figures of the epoch before."""
+        self._loss_sum.zero_()
+        self._correct.zero_()
+        self._seen = 0
+        self._steps_done = 0
+
+    def step(
+        self, batch: Batch, soft: Tensor | None, teacher: Mapping[str, Tensor], *, step: int
+    ) -> None:
+        """Learn from one batch.
+
+        Args:
+            batch: Augmented images and their targets.
+            soft: The teacher's stored logits, float32 (batch, classes); None without a teacher.
+            teacher: Features of a live teacher by module path; empty where none runs.
+            step: From 0, over the whole training.
+
+        Raises:
+            MachineError: Out of memory.
+        """
+        begin = time.perf_counter()
+        try:
+            self._step(batch, soft, teacher, step)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            raise step_failed(
+                error, label=self.label, batch_size=len(batch.images), fits=len(batch.images) // 4
+            ) from error
+        self.seconds += time.perf_counter() - begin
+
+    def _step(
+        self, batch: Batch, soft: Tensor | None, teacher: Mapping[str, Tensor], step: int
+    ) -> None:
+        epoch = step / self._steps_per_epoch
+        self.learning_rate = self._settings.learning_rate * rate_factor(
+            step,
+            steps=self._epochs * self._steps_per_epoch,
+            schedule=self._settings.schedule,
+            warmup_steps=round(self._settings.warmup_epochs * self._steps_per_epoch),
+            milestones=self._settings.milestones,
+            gamma=self._settings.gamma,
+        )
+        set_rate(self._optimizer, self.learning_rate)
+        torch.manual_seed((self._seed << 32) + step * self._world.size + self._world.rank)
+        for module in self._trained:
+            module.train()
+        with (
+            self.format.autocast(self._device),
+            tapped(self.model, self.objective.student_taps) as features,
+        ):
+            logits = self._forward(self._normalize(batch.images))
+        loss = self._loss(Outputs(logits, features), batch.targets, soft, teacher, epoch)
+        self._optimizer.zero_grad(set_to_none=True)
+        backward(self._scaler.scale(loss))
+        self._scaler.unscale_(self._optimizer)
+        self._world.average_gradients(self._parameters)
+        if self._settings.clip_norm:
+            nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        if self._average is not None:
+            _move_average(self._average, self.model, self._settings.ema_decay)
+        hard = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
+        self._loss_sum += loss.detach()
+        self._correct += (logits.detach().argmax(dim=1) == hard).sum()
+        self._seen += len(batch.images)
+        self._steps_done += 1
+
+    def _loss(
+        self,
+        student: Outputs,
+        targets: Tensor,
+        soft: Tensor | None,
+        teacher: Mapping[str, Tensor],
+        epoch: float,
+    ) -> Tensor:
+        total = student.logits.new_zeros((), dtype=torch.float32)
+        if self.objective.ce_weight:
+            supervised = cross_entropy(
+                student.logits, targets, label_smoothing=self.objective.label_smoothing
+            )
+            total = total + self.objective.ce_weight * supervised
+        if not self.objective.terms:
+            return total
+        if soft is None:
+            raise ValueError(f"{self.label} has distillation losses and no teacher")
+        taught = Outputs(soft, teacher)
+        for term in self.objective.terms:
+            weight = weight_at(term.asked, epoch=epoch, epochs=self._epochs)
+            if weight:
+                total = total + weight * term.loss(student, taught, targets)
+        return total
+
+    def figures(self) -> tuple[float, float]:
+        """Mean loss and top-1 over the epoch's batches so far, over all ranks.
+
+        Raises:
+            UnusableError: The loss is not finite.
+        """
+        sums = torch.stack([self._loss_sum, self._correct])
+        counts = torch.tensor([self._steps_done, self._seen], dtype=torch.float64)
+        sums = self._world.sum(torch.cat([sums, counts.to(sums.device)])).cpu()
+        loss = float(sums[0] / max(1.0, float(sums[2])))
+        if not np.isfinite(loss):
+            raise UnusableError(
+                f"the loss of {self.label} became {loss} at learning rate "
+                f"{self._settings.learning_rate:g}; the last good checkpoint is kept",
+                hint="use a smaller --learning-rate, or --amp off",
+            )
+        return loss, float(sums[1] / max(1.0, float(sums[3])))
+
+    @property
+    def deployed(self) -> nn.Module:
+        """The network that is evaluated and kept: the average where there is one."""
+        if self._average is not None:
+            return self._average
+        return self.model
+
+    def logits(self, pixels: Tensor, weights: State | None = None) -> NDArray[np.float32]:
+        """float32 logits of plain uint8 images.
+
+        Args:
+            pixels: (images, channels, height, width).
+            weights: Of another epoch; None uses the present ones.
+
+        Returns:
+            Shape (images, classes).
+        """
+        begin = time.perf_counter()
+        network = self.deployed
+        if weights is not None:
+            network = copy.deepcopy(network)
+            network.load_state_dict(weights)
+        was_training = network.training
+        network.eval()
+        with torch.inference_mode():
+            parts = [
+                network(self._plain(part)).float().cpu()
+                for part in torch.split(pixels, EVALUATION_BATCH)
+            ]
+        network.train(was_training)
+        self.seconds += time.perf_counter() - begin
+        return torch.cat(parts).numpy()
+
+    def weights(self) -> State:
+        """A copy of the weights that are kept, on CPU, contiguous."""
+        return {
+            name: value.detach().cpu().contiguous().clone()
+            for name, value in self.deployed.state_dict().items()
+        }
+
+    def consider(self, epoch: int, val_top1: float, val_loss: float) -> None:
+        """Keep this epoch's weights if they are the best on the validation split so far.
+
+        The higher top-1 wins, then the lower loss, then the earlier epoch.
+        """
+        if (val_top1, -val_loss) > (self.best_val, -self.best_val_loss):
+            self.best, self.best_epoch = self.weights(), epoch
+            self.best_val, self.best_val_loss = val_top1, val_loss
+
+    def state(self) -> dict[str, Any]:
+        """Everything that is needed to go on."""
+        return {
+            "label": self.label,
+            "model": self.model.state_dict(),
+            "projectors": [module.state_dict() for module in self.objective.modules],
+            "optimizer": self._optimizer.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "best": self.best,
+            "best_val": self.best_val,
+            "best_val_loss": self.best_val_loss,
+            "best_epoch": self.best_epoch,
+            "loss_sum": self._loss_sum,
+            "correct": self._correct,
+            "seen": self._seen,
+            "steps_done": self._steps_done,
+            "seconds": self.seconds,
+        }
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state.
+
+        Raises:
+            ValueError: It is another learner's.
+        """
+        if state["label"] != self.label:
+            raise ValueError(f"state of {state['label']}, expected {self.label}")
+        self.model.load_state_dict(state["model"])
+        for module, saved in zip(self.objective.modules, state["projectors"], strict=True):
+            module.load_state_dict(saved)
+        self._optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._scaler.load_state_dict(state["scaler"])
+        self.best = state["best"]
+        self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
+        self.best_epoch = state["best_epoch"]
+        self._loss_sum.copy_(state["loss_sum"])
+        self._correct.copy_(state["correct"])
+        self._seen, self._steps_done = state["seen"], state["steps_done"]
+        self.seconds = state["seconds"]
+
+
+def _move_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move an exponential moving average of weights and statistics one step.
+
+    Source:
+        Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; decay as
+        in Tarvainen, Valpola, "Mean teachers", 2017.
+    """
+    with torch.no_grad():
+        for old, new in zip(
+            average.state_dict().values(), model.state_dict().values(), strict=True
+        ):
+            if old.dtype.is_floating_point:
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)

@@ -1,0 +1,210 @@
+"""The loop: every batch is augmented once, then every student takes its step."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from compress import evaluate
+from compress.data.images import ImageSet
+from compress.data.views import View
+from compress.errors import Interrupted
+from compress.interrupts import StopRequest
+from compress.progress import Progress
+from compress.records.run import EpochRecord
+from compress.training.device import synchronize
+from compress.training.distributed import World
+from compress.training.inputs import Batch, TrainingImages, as_tensor
+from compress.training.learner import Learner
+
+FIGURES_EVERY = 20
+
+
+class Source(Protocol):
+    """Where the teaching comes from."""
+
+    def labels(self, view: View) -> Tensor | None:
+        """The stored logits of a view, float16 (images, classes) on the device; None: nobody."""
+        ...
+
+    def features(self, batch: Batch) -> Mapping[str, Tensor]:
+        """A live teacher's features of a batch by module path; empty where no loss needs any."""
+        ...
+
+
+class Nobody:
+    """The source of a training without a teacher."""
+
+    def labels(self, view: View) -> Tensor | None:  # noqa: ARG002
+        """No stored logits."""
+        return None
+
+    def features(self, batch: Batch) -> Mapping[str, Tensor]:  # noqa: ARG002
+        """No features."""
+        return {}
+
+
+@dataclass
+class Position:
+    """How far a training has come.
+
+    Attributes:
+        epoch: Finished epochs.
+        step: Finished steps of the epoch after them.
+        log: One record per finished epoch and learner.
+        epoch_seconds: Time spent in the unfinished epoch before this process.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    log: list[EpochRecord] = field(default_factory=list)
+    epoch_seconds: float = 0.0
+
+    def state(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "log": [record.model_dump() for record in self.log],
+            "epoch_seconds": self.epoch_seconds,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Position":
+        """The inverse of `state`."""
+        log = [EpochRecord.model_validate(record) for record in state["log"]]
+        return cls(state["epoch"], state["step"], log, state["epoch_seconds"])
+
+
+def run_epochs(
+    learners: Sequence[Learner],
+    images: TrainingImages,
+    validation: ImageSet,
+    source: Source,
+    *,
+    view_of: Callable[[int], View],
+    epochs: int,
+    batch_size: int,
+    position: Position,
+    save: Callable[[Position], None],
+    checkpoint_every: int,
+    device: torch.device,
+    world: World,
+    progress: Progress,
+    stop: StopRequest,
+) -> None:
+    """Train to the last epoch, from wherever the position is.
+
+    Args:
+        learners: Trained on the same batches, in this order.
+        images: The training split.
+        validation: Chooses each learner's epoch.
+        source: The teacher, or nobody.
+        view_of: The view of an epoch, from 0.
+        epochs: All of them.
+        batch_size: Over all ranks.
+        position: Where to begin; moved as the training goes on.
+        save: Writes a checkpoint of the learners and the position.
+        checkpoint_every: Steps between checkpoints inside an epoch; 0 is none.
+        device: Where the learners are.
+        world: The ranks that learn together.
+        progress: Told of every step.
+        stop: Looked at after every epoch.
+
+    Raises:
+        Interrupted: Asked to stop; the finished epochs are saved.
+        UnusableError: A loss is not finite; the last checkpoint stands.
+        MachineError: A learner's step does not fit into memory.
+    """
+    steps = images.count // batch_size
+    pixels = as_tensor(validation, device)
+    while position.epoch < epochs:
+        epoch = position.epoch
+        view = view_of(epoch)
+        soft = source.labels(view)
+        if position.step == 0:
+            for learner in learners:
+                learner.begin_epoch()
+        seconds_before = {learner.label: learner.seconds for learner in learners}
+        progress.start(f"epoch {epoch + 1}/{epochs}", total=steps, unit="step")
+        progress.advance(position.step)
+        begin = time.perf_counter() - position.epoch_seconds
+        dealt = images.batches(view, batch_size, start=position.step, share=world.share)
+        for batch in dealt:
+            _one_step(learners, batch, soft, source, step=epoch * steps + position.step)
+            position.step += 1
+            _show(learners, progress, position.step, batch_size, last=position.step == steps)
+            if checkpoint_every and position.step % checkpoint_every == 0 and position.step < steps:
+                position.epoch_seconds = time.perf_counter() - begin
+                save(position)
+        synchronize(device)
+        training_seconds = time.perf_counter() - begin
+        rate = steps * batch_size / training_seconds
+        records = []
+        for learner in learners:
+            loss, train_top1 = learner.figures()
+            if not world.main:
+                continue
+            logits = learner.logits(pixels)
+            labels = validation.known_labels
+            val_top1, val_loss = evaluate.top1(logits, labels), evaluate.nll(logits, labels)
+            learner.consider(epoch + 1, float(val_top1), float(val_loss))
+            record = EpochRecord(
+                label=learner.label,
+                epoch=epoch + 1,
+                loss=loss,
+                train_top1=train_top1,
+                val_top1=float(val_top1),
+                val_loss=float(val_loss),
+                learning_rate=learner.learning_rate,
+                images_per_second=rate,
+                seconds=learner.seconds - seconds_before[learner.label],
+            )
+            records.append(record)
+        position.log.extend(records)
+        position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
+        save(position)
+        progress.finish(_summary(records, epoch + 1, epochs, rate))
+        if world.agree(stop.requested) and position.epoch < epochs:
+            raise Interrupted(
+                f"stopped after epoch {position.epoch} of {epochs}, which is saved",
+                hint="the same command goes on from there",
+            )
+
+
+def _one_step(
+    learners: Sequence[Learner],
+    batch: Batch,
+    soft: Tensor | None,
+    source: Source,
+    *,
+    step: int,
+) -> None:
+    logits = None if soft is None else soft[batch.rows].float()
+    features = source.features(batch)
+    for learner in learners:
+        learner.step(batch, logits, features, step=step)
+
+
+def _show(
+    learners: Sequence[Learner], progress: Progress, step: int, batch_size: int, *, last: bool
+) -> None:
+    """Advance the bar; figures, which make a GPU wait, only now and then."""
+    if step % FIGURES_EVERY == 0 or last or step == 1:
+        figures = [learner.figures() for learner in learners]
+        loss = sum(f[0] for f in figures) / len(figures)
+        top1 = sum(f[1] for f in figures) / len(figures)
+        progress.advance(1, images=batch_size, loss=loss, top1=top1)
+    else:
+        progress.advance(1, images=batch_size)
+
+
+def _summary(records: Sequence[EpochRecord], epoch: int, epochs: int, rate: float) -> str:
+    """The line that stays of an epoch."""
+    parts = [
+        f"{record.label} loss {record.loss:.3f} val {record.val_top1:.2%}" for record in records
+    ]
+    return f"epoch {epoch}/{epochs}  {'  '.join(parts)}  {rate:.0f} images/s"

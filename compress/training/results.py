@@ -1,0 +1,154 @@
+"""What a trained student leaves behind: weights, predictions, and the figures of its row."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from compress import evaluate
+from compress.config.distill import StudentPlan
+from compress.data.images import Splits
+from compress.errors import InputError
+from compress.files import atomic_path, write_text
+from compress.models import cost, weights
+from compress.models import registry as models
+from compress.records.distill import StudentRow
+from compress.runs import Run, read_epochs
+from compress.training.inputs import TrainingImages, as_tensor
+from compress.training.learner import Learner
+
+STUDENTS = "students"
+PREDICTIONS = "predictions"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a student became.
+
+    Attributes:
+        row: Its figures; kd_gain and agreement are not known here.
+        validation: float32 logits of the selected weights, (images, classes).
+        test: The same on the test split.
+    """
+
+    row: StudentRow
+    validation: NDArray[np.float32]
+    test: NDArray[np.float32]
+
+
+def finish(
+    run: Run,
+    splits: Splits,
+    plan: StudentPlan,
+    learner: Learner,
+    images: TrainingImages,
+    device: torch.device,
+) -> None:
+    """Look at the test images, once, and write what the student became."""
+    last = learner.weights()
+    best = learner.best or last
+    validation = learner.logits(as_tensor(splits.validation, device), best)
+    pixels = as_tensor(splits.test, device)
+    test = learner.logits(pixels, best)
+    same = learner.best_epoch == _epochs(run, plan.label)
+    last_test = test if same else learner.logits(pixels, last)
+    train = learner.logits(images.pixels, best)
+    labels = splits.test.known_labels
+    correct = int((test.argmax(axis=1) == labels).sum())
+    low, high = evaluate.wilson(correct, len(labels))
+    options = models.resolve_options(
+        plan.model.name, image_size=splits.image_size, options=plan.model.options
+    )
+    header = weights.WeightsHeader(
+        model=plan.model.name,
+        options=options,
+        class_names=splits.class_names,
+        image_size=splits.image_size,
+        mean=splits.mean,
+        std=splits.std,
+    )
+    model = learner.deployed
+    row = StudentRow(
+        label=plan.label,
+        model=str(plan.model),
+        seed=plan.seed,
+        role=plan.role,
+        settings=plan.settings,
+        top1=correct / len(labels),
+        top1_low=low,
+        top1_high=high,
+        val_top1=float(evaluate.top1(validation, splits.validation.known_labels)),
+        last_top1=float(evaluate.top1(last_test, labels)),
+        train_top1=float(evaluate.top1(train, splits.train.known_labels)),
+        selected_epoch=learner.best_epoch,
+        ece=float(evaluate.ece(test, labels)),
+        nll=float(evaluate.nll(test, labels)),
+        parameters=cost.parameters(model),
+        macs=cost.macs(model, splits.image_size),
+        seconds=learner.seconds,
+    )
+    folder = run.folder / STUDENTS
+    weights.save(folder / f"{plan.label}.safetensors", best, header)
+    weights.save(folder / f"{plan.label}.last.safetensors", last, header)
+    write_predictions(run.folder, plan.label, splits, validation, test)
+    write_text(folder / f"{plan.label}.json", row.model_dump_json(indent=2) + "\n")
+
+
+def _epochs(run: Run, label: str) -> int:
+    """How many epochs of a student the log holds."""
+    return sum(record.label == label for record in read_epochs(run.folder))
+
+
+def write_predictions(
+    folder: Path,
+    label: str,
+    splits: Splits,
+    validation: NDArray[np.float32],
+    test: NDArray[np.float32],
+) -> None:
+    """Keep validation and test logits with their labels as predictions/<label>.npz.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with atomic_path(folder / PREDICTIONS / f"{label}.npz") as part, part.open("wb") as stream:
+        np.savez(
+            stream,
+            val_logits=validation,
+            test_logits=test,
+            val_labels=splits.validation.known_labels,
+            test_labels=splits.test.known_labels,
+        )
+
+
+def read_predictions(folder: Path, label: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Validation and test logits of a student.
+
+    Raises:
+        InputError: Missing or damaged.
+    """
+    path = folder / PREDICTIONS / f"{label}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["val_logits"], arrays["test_logits"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is missing or damaged: {error}") from error
+
+
+def read_finished(run: Run, plan: StudentPlan) -> Finished:
+    """What `finish` wrote.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    path = run.folder / STUDENTS / f"{plan.label}.json"
+    try:
+        row = StudentRow.model_validate_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{path} is missing or damaged", hint="begin anew with --restart"
+        ) from error
+    validation, test = read_predictions(run.folder, plan.label)
+    return Finished(row, validation, test)

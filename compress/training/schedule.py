@@ -1,0 +1,49 @@
+"""What all students of a run share: epochs, batches and views."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from compress.config.specs import Augmentation
+from compress.data.images import Splits
+from compress.data.views import View
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What all students of a run share.
+
+    Attributes:
+        epochs: Sweeps over the training images.
+        batch_size: Over all ranks.
+        views: Epoch e uses view e mod views; None is one per epoch.
+        view_seed: Names the family of views.
+        augmentation: What a view does.
+        checkpoint_every: Steps between checkpoints inside an epoch; 0 is none.
+        group: Students trained at the same time; None is all.
+        amp: As given to `--amp`.
+        workers: Threads that prepare batches.
+        cache: Folder of format trials.
+    """
+
+    epochs: int
+    batch_size: int
+    views: int | None
+    view_seed: int
+    augmentation: Augmentation
+    checkpoint_every: int
+    group: int | None
+    amp: str
+    workers: int
+    cache: Path
+
+    def view(self, splits: Splits, epoch: int) -> View:
+        """The view of an epoch, from 0."""
+        return View(
+            dataset_sha256=splits.sha256,
+            split="train",
+            count=splits.train.count,
+            image_size=splits.image_size,
+            augmentation=self.augmentation,
+            seed=self.view_seed,
+            number=epoch if self.views is None else epoch % self.views,
+        )

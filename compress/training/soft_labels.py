@@ -1,0 +1,280 @@
+"""Stored teacher answers: one float16 array per view, named by content, verified on read."""
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from compress.errors import InputError
+from compress.files import write_bytes, write_error, write_text
+from compress.records.soft_labels import SoftLabelSet, TeacherDescription
+
+DESCRIPTION = "teacher.json"
+EVALUATION = "evaluation.safetensors"
+VIEWS = "views"
+
+
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    """sha256 over names, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name}:{array.dtype}:{array.shape};".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def _write(path: Path, arrays: dict[str, NDArray[Any]]) -> None:
+    write_bytes(path, save(arrays, metadata={"sha256": _digest(arrays)}))
+
+
+def _read(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a file.
+
+    Raises:
+        InputError: Damaged.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(f"{path} is damaged: {error}") from error
+    if metadata.get("sha256") != _digest(arrays):
+        raise InputError(f"{path} is damaged: its content does not match its sha256")
+    return arrays
+
+
+def relative(logits: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Logits as they are stored: each row minus its maximum, as float16.
+
+    Every loss on logits ignores shifts; the subtraction makes float16's rounding 20 times smaller.
+
+    Args:
+        logits: Shape (images, classes).
+    """
+    shifted: NDArray[np.floating[Any]] = logits - logits.max(axis=1, keepdims=True)
+    return shifted.astype(np.float16)
+
+
+class SoftLabels:
+    """The stored answers of one teacher to the views of one training set.
+
+    Attributes:
+        folder: Their place.
+    """
+
+    def __init__(self, folder: Path, *, limit_bytes: int) -> None:
+        self.folder = folder
+        self._limit_bytes = limit_bytes
+
+    @property
+    def key(self) -> str:
+        """The folder's name: a digest of everything the answers depend on but the view."""
+        return self.folder.name
+
+    def view_path(self, digest: str) -> Path:
+        """Where a view's answers lie."""
+        return self.folder / VIEWS / f"{digest}.safetensors"
+
+    def has(self, digest: str) -> bool:
+        """Whether a view is stored (its content is verified when read)."""
+        return self.view_path(digest).is_file()
+
+    def describe(self, description: TeacherDescription) -> None:
+        """Write what the teacher is.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
+        write_text(self.folder / DESCRIPTION, description.to_json())
+
+    def description(self) -> TeacherDescription:
+        """What the teacher is.
+
+        Raises:
+            InputError: Missing or damaged.
+        """
+        return TeacherDescription.read(self.folder / DESCRIPTION)
+
+    def write_evaluation(self, validation: NDArray[np.float32], test: NDArray[np.float32]) -> None:
+        """Keep the teacher's float32 logits of the plain validation and test images.
+
+        Args:
+            validation: Shape (images, classes).
+            test: Shape (images, classes).
+        """
+        _write(self.folder / EVALUATION, {"validation": validation, "test": test})
+
+    def read_evaluation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The teacher's float32 logits of the plain validation and test images.
+
+        Raises:
+            InputError: Missing or damaged.
+        """
+        arrays = _read(self.folder / EVALUATION)
+        return arrays["validation"], arrays["test"]
+
+    def read(self, digest: str) -> NDArray[np.float16]:
+        """A view's answers, shape (images, classes), each row's maximum 0.
+
+        Raises:
+            InputError: Missing or damaged.
+        """
+        path = self.view_path(digest)
+        if not path.is_file():
+            raise InputError(f"{path} is missing: the teacher's answers to a view")
+        logits: NDArray[np.float16] = _read(path)["logits"]
+        with suppress(OSError):
+            os.utime(path)  # least recently used goes first
+        return logits
+
+    def write(self, digest: str, logits: NDArray[np.float32]) -> None:
+        """Store a view's answers, then make room where the folder has outgrown its limit."""
+        _write(self.view_path(digest), {"logits": relative(logits)})
+        make_room(self.folder.parent, self._limit_bytes)
+
+    def obtain(
+        self,
+        digest: str,
+        fill: Callable[[], NDArray[np.float32]] | None,
+        *,
+        damaged: Callable[[str], None],
+    ) -> tuple[NDArray[np.float16], bool]:
+        """Read a view's answers; compute and store them where they are missing or damaged.
+
+        Two processes that want the same view do the work once: the second waits.
+
+        Args:
+            digest: The view's.
+            fill: Computes the logits, shape (images, classes); None where there is no teacher.
+            damaged: Told, in one line, of a file that is rebuilt.
+
+        Returns:
+            The stored values, and whether they had to be computed.
+
+        Raises:
+            InputError: Missing or damaged, and nothing to compute them with.
+        """
+        path = self.view_path(digest)
+        if fill is None:
+            return self.read(digest), False
+        if path.is_file():
+            try:
+                return self.read(digest), False
+            except InputError as error:
+                damaged(f"{error.message}; computing it again")
+        with self._filling():
+            if path.is_file():
+                with suppress(InputError):
+                    return self.read(digest), False
+                path.unlink(missing_ok=True)
+            self.write(digest, fill())
+            return self.read(digest), True
+
+    @contextmanager
+    def _filling(self) -> Iterator[None]:
+        """Only one process at a time computes answers of this teacher."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "fill.lock").open("a")
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep this teacher's answers from being removed to make room, for a block."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / "use.lock").open("a")
+        except OSError as error:
+            raise write_error(self.folder, error) from error
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
+
+
+def make_room(folder: Path, limit_bytes: int) -> list[Path]:
+    """Remove the least recently used views until the folder fits; never those of a running run.
+
+    Args:
+        folder: Holds one folder per teacher.
+        limit_bytes: Size of all views together.
+
+    Returns:
+        What was removed.
+    """
+    views = []
+    for path in folder.glob(f"*/{VIEWS}/*.safetensors"):
+        with suppress(OSError):
+            status = path.stat()
+            views.append((status.st_mtime_ns, status.st_size, path))
+    total = sum(size for _, size, _ in views)
+    removed: list[Path] = []
+    for _, size, path in sorted(views):
+        if total <= limit_bytes:
+            break
+        with _unless_in_use(path.parent.parent) as free:
+            if free:
+                with suppress(OSError):
+                    path.unlink()
+                    removed.append(path)
+                    total -= size
+    return removed
+
+
+@contextmanager
+def _unless_in_use(folder: Path) -> Iterator[bool]:
+    """Whether no run holds a teacher's folder; nobody can take it up during the block."""
+    try:
+        lock = (folder / "use.lock").open("a")
+    except OSError:
+        yield False
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        yield True
+
+
+def stored_sets(folder: Path) -> list[SoftLabels]:
+    """The teachers whose answers a folder holds, by key."""
+    found = sorted(path.parent for path in folder.glob(f"*/{DESCRIPTION}"))
+    return [SoftLabels(path, limit_bytes=0) for path in found]
+
+
+def list_sets(folder: Path) -> list[SoftLabelSet]:
+    """What a folder of soft labels holds, for people; a damaged description is left out."""
+    rows = []
+    for labels in stored_sets(folder):
+        with suppress(InputError):
+            described = labels.description()
+            views = list((labels.folder / VIEWS).glob("*.safetensors"))
+            rows.append(
+                SoftLabelSet(
+                    key=labels.key,
+                    teacher=described.name,
+                    data=described.data,
+                    top1=described.top1,
+                    number_format=described.number_format,
+                    format_agreement=described.format_agreement,
+                    format_probability_error=described.format_probability_error,
+                    views=len(views),
+                    size_bytes=sum(path.stat().st_size for path in views),
+                )
+            )
+    return rows

@@ -1,0 +1,154 @@
+"""Students made ready to learn: built from their seed, with their losses, in a measured format."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from compress.config.distill import StudentPlan
+from compress.data.images import Splits
+from compress.errors import ConfigError
+from compress.losses import registry as losses
+from compress.losses.supervised import cross_entropy
+from compress.models import registry as models
+from compress.models.pointwise import pointwise_as_matmul
+from compress.progress import Progress
+from compress.runs import Run
+from compress.training.answers import Teaching
+from compress.training.device import backward, placed, synchronize
+from compress.training.distributed import World
+from compress.training.formats import Format, fastest, remembered, student_candidates
+from compress.training.inputs import Normalize, as_tensor
+from compress.training.learner import Learner, Objective, Term
+from compress.training.loop import Source
+from compress.training.schedule import Schedule
+
+POINTWISE_MAP = 8
+"""Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
+
+
+def build_learner(
+    run: Run,
+    splits: Splits,
+    plan: StudentPlan,
+    schedule: Schedule,
+    source: Source,
+    *,
+    device: torch.device,
+    world: World,
+    progress: Progress,
+) -> Learner:
+    """Build one student with its losses, in the format this machine runs it fastest in."""
+    torch.manual_seed(plan.seed)
+    model = _build(plan, splits)
+    objective = _objective(plan, model, splits, source)
+    name = f"format of {plan.model}"
+
+    def decide() -> dict[str, Any]:
+        chosen = _choose_format(plan, splits, schedule, device)
+        progress.note(f"{plan.model} trains in {chosen}")
+        return dataclasses.asdict(chosen)
+
+    if world.main:
+        run.choose(name, decide)
+    world.barrier()
+    chosen = Format(**(run.choose(name, decide) if world.main else _pinned(run, name)))
+    if chosen.pointwise:
+        pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    return Learner(
+        plan.label,
+        model,
+        objective,
+        plan.optimization,
+        chosen,
+        mean=splits.mean,
+        std=splits.std,
+        seed=plan.seed,
+        epochs=schedule.epochs,
+        steps_per_epoch=splits.train.count // schedule.batch_size,
+        device=device,
+        world=world,
+    )
+
+
+def _pinned(run: Run, name: str) -> dict[str, Any]:
+    """A choice that rank 0 has written."""
+    text = (run.folder / "manifest.json").read_text(encoding="utf-8")
+    chosen: dict[str, Any] = json.loads(text)["choices"][name]
+    return chosen
+
+
+def _build(plan: StudentPlan, splits: Splits) -> nn.Module:
+    return models.build(
+        plan.model.name,
+        classes=splits.classes,
+        image_size=splits.image_size,
+        options=plan.model.options,
+    )
+
+
+def _objective(plan: StudentPlan, model: nn.Module, splits: Splits, source: Source) -> Objective:
+    """Build the losses of a plan; those on features see one example of each network."""
+    terms = []
+    for asked in plan.terms:
+        if not losses.needs_features(asked.name):
+            terms.append(Term(asked, losses.build(asked)))
+            continue
+        if not isinstance(source, Teaching):
+            raise ConfigError(f"loss {asked.name} needs a teacher")
+        network, _ = source.network()
+        loss = losses.build_for(asked, student=model, teacher=network, image_size=splits.image_size)
+        terms.append(Term(asked, loss))
+    return Objective(plan.ce_weight, plan.optimization.label_smoothing, tuple(terms))
+
+
+def _choose_format(
+    plan: StudentPlan, splits: Splits, schedule: Schedule, device: torch.device
+) -> Format:
+    """Try training steps on a batch of real images; each candidate on a copy of its own."""
+    pixels = as_tensor(splits.validation, device)
+    repeat = -(-schedule.batch_size // len(pixels))
+    pixels = pixels.repeat(repeat, 1, 1, 1)[: schedule.batch_size]
+    targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
+
+    def prepare(candidate: Format) -> Callable[[], None]:
+        with torch.random.fork_rng(devices=[]):
+            model = _build(plan, splits)
+        if candidate.pointwise:
+            pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+        model = placed(model, device, candidate.memory_format).train()
+        forward: Any = torch.compile(model) if candidate.compiled else model
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, foreach=True)
+        normalize = Normalize(
+            splits.mean, splits.std, device=device, memory_format=candidate.memory_format
+        )
+
+        def call() -> None:
+            with candidate.autocast(device):
+                logits = forward(normalize(pixels))
+            optimizer.zero_grad(set_to_none=True)
+            backward(cross_entropy(logits, targets))
+            optimizer.step()
+            synchronize(device)
+
+        return call
+
+    question: dict[str, object] = {
+        "purpose": "student",
+        "model": plan.model.name,
+        "options": dict(plan.model.options),
+        "classes": splits.classes,
+        "image_size": splits.image_size,
+        "batch_size": schedule.batch_size,
+        "amp": schedule.amp,
+    }
+    with torch.random.fork_rng(devices=[]):
+        example = _build(plan, splits)
+    pointwise = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in example.modules())
+    candidates = student_candidates(schedule.amp, device, small_maps=pointwise)
+    return remembered(
+        schedule.cache, question, lambda: fastest(candidates, prepare)[0], device=device
+    )

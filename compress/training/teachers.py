@@ -1,0 +1,348 @@
+"""Teachers: loaded from weights, made fast, and asked about whole views."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compress import evaluate
+from compress.config.specs import Scalar
+from compress.data.images import Splits
+from compress.data.views import View
+from compress.errors import ConfigError, InputError
+from compress.models import cost
+from compress.models.weights import Weights, WeightsHeader, complete, instantiate, load
+from compress.models.folding import fold_batchnorm
+from compress.records.soft_labels import TeacherDescription
+from compress.training.device import placed, synchronize
+from compress.training.distributed import World
+from compress.training.formats import Format, fastest, remembered, teacher_candidates
+from compress.training.inputs import Normalize, TrainingImages, as_tensor
+from compress.training.memory import split_forward
+from compress.training.soft_labels import SoftLabels
+
+MIN_FORMAT_AGREEMENT = 0.995
+AGREEMENT_IMAGES = 1000
+FLOAT32 = Format()
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a teacher.
+
+    Attributes:
+        name: Model name.
+        source: As the user named it.
+        path: The weights file.
+        options: As given after its name.
+        weights: State and sha256.
+        header: What they are, nothing left open.
+        foreign: Not trained here on this split.
+    """
+
+    name: str
+    source: str
+    path: Path
+    options: Mapping[str, Scalar]
+    weights: Weights
+    header: WeightsHeader
+    foreign: bool
+
+
+def read_member(
+    path: Path, options: Mapping[str, Scalar], splits: Splits, *, source: str, foreign: bool
+) -> Member:
+    """Read a teacher's weights and check that it can teach these images.
+
+    Args:
+        path: The weights file.
+        options: What a foreign file cannot say of itself.
+        splits: The data.
+        source: As the user named it.
+        foreign: Not trained here on this split.
+
+    Raises:
+        InputError: Unreadable, or for other classes, another image size or another network.
+        ConfigError: Its description is missing or wrong.
+    """
+    read = load(path, options)
+    header = complete(read, splits.class_names, image_size=splits.image_size)
+    return Member(header.model, source, path, dict(options), read, header, foreign)
+
+
+def _module(member: Member, splits: Splits) -> nn.Module:
+    return instantiate(member.weights, splits.class_names, image_size=splits.image_size)
+
+
+class Teacher:
+    """One network, or an ensemble, that answers views.
+
+    An ensemble's answer is the logarithm of its members' mean softmax at temperature 1. Members
+    work one after another, so memory does not grow with their number.
+
+    Args:
+        members: At least one, already checked.
+        splits: The data.
+        device: Where to compute.
+        batch_size: Images per forward pass.
+        world: The ranks that share the work.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[Member],
+        splits: Splits,
+        *,
+        device: torch.device,
+        batch_size: int,
+        world: World = World(),  # noqa: B008 - immutable
+    ) -> None:
+        self.members = tuple(members)
+        self.format = FLOAT32
+        self.format_agreement = 1.0
+        self.format_probability_error = 0.0
+        self.seconds = 0.0
+        self._splits = splits
+        self._device = device
+        self._batch_size = batch_size
+        self._world = world
+        self._loaded: tuple[Member, Format, Callable[[Tensor], Tensor]] | None = None
+
+    @property
+    def name(self) -> str:
+        """The model's name, or how many of them there are."""
+        if len(self.members) == 1:
+            return self.members[0].name
+        return f"ensemble of {len(self.members)}"
+
+    def key(self) -> str:
+        """Names everything the answers depend on but the view."""
+        described = [
+            {
+                "weights": member.weights.sha256,
+                "model": member.header.model,
+                "options": dict(member.header.options),
+                "image_size": member.header.image_size,
+                "mean": list(member.header.mean),
+                "std": list(member.header.std),
+            }
+            for member in self.members
+        ]
+        material = {
+            "members": described,
+            "format": self.format.dtype,
+            "splits": self._splits.sha256,
+        }
+        text = json.dumps(material, sort_keys=True)
+        return f"{self.name.replace(' ', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+    def choose_format(self, cache: Path, amp: str) -> Format:
+        """Take the fastest format, a lower one only where it gives the float32 answers.
+
+        Args:
+            cache: Where the trial's result is remembered.
+            amp: As given to `--amp`.
+        """
+        member = self.members[0]
+        pixels = as_tensor(self._splits.validation, self._device)[: self._batch_size]
+
+        def prepare(candidate: Format) -> Callable[[], None]:
+            forward = self._forward(member, candidate)
+
+            def call() -> None:
+                forward(pixels)
+                synchronize(self._device)
+
+            return call
+
+        question: dict[str, object] = {
+            "purpose": "teacher",
+            "model": member.header.model,
+            "options": dict(member.header.options),
+            "image_size": self._splits.image_size,
+            "batch_size": self._batch_size,
+            "amp": amp,
+        }
+        candidates = teacher_candidates(amp, self._device)
+        choice = remembered(
+            cache, question, lambda: fastest(candidates, prepare)[0], device=self._device
+        )
+        return self.use_format(choice)
+
+    def use_format(self, choice: Format) -> Format:
+        """Compute views in a format, if its answers agree with float32; returns what is used."""
+        if choice.dtype == "float32":
+            self.format = choice
+            return choice
+        pixels = as_tensor(self._splits.validation, self._device)[:AGREEMENT_IMAGES]
+        exact, fast = (self._answers(pixels, kind) for kind in (FLOAT32, choice))
+        agreement = float(evaluate.agreement(exact, fast))
+        error = float(np.abs(evaluate.softmax(exact) - evaluate.softmax(fast)).mean())
+        if agreement < MIN_FORMAT_AGREEMENT:
+            self.format = Format(channels_last=choice.channels_last)
+            return self.format
+        self.format = choice
+        self.format_agreement, self.format_probability_error = agreement, error
+        return choice
+
+    def evaluation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """float32 logits of the plain validation and test images, (images, classes) each."""
+        begin = time.perf_counter()
+        logits = [
+            self._answers(as_tensor(split, self._device), FLOAT32)
+            for split in (self._splits.validation, self._splits.test)
+        ]
+        self.seconds += time.perf_counter() - begin
+        return logits[0], logits[1]
+
+    def answer(
+        self, images: TrainingImages, view: View, advance: Callable[[int], None]
+    ) -> NDArray[np.float32]:
+        """The logits of a whole view in image order, shape (images, classes).
+
+        Args:
+            images: The training images.
+            view: Their augmentation; with mixing, the teacher sees the mixed images.
+            advance: Told how many images were answered.
+        """
+        begin = time.perf_counter()
+        rows = torch.arange(images.count, device=self._device)[self._world.share(images.count)]
+
+        def batch(start: int) -> Tensor:
+            part = images.rows(view, rows[start : start + self._batch_size])
+            advance(len(part) * self._world.size)
+            return part
+
+        mine = self._average(batch, len(rows), self.format)
+        logits = self._world.gather_rows(mine)
+        self.seconds += time.perf_counter() - begin
+        return logits
+
+    def describe(
+        self, validation: NDArray[np.float32], test: NDArray[np.float32]
+    ) -> TeacherDescription:
+        """What a run must know of this teacher when its weights are elsewhere."""
+        modules = [_module(member, self._splits) for member in self.members]
+        parameters = sum(cost.parameters(module) for module in modules)
+        size = self._splits.image_size
+        return TeacherDescription(
+            name=self.name,
+            data=self._splits.name,
+            splits_sha256=self._splits.sha256,
+            class_names=self._splits.class_names,
+            weights_sha256=tuple(member.weights.sha256 for member in self.members),
+            parameters=parameters,
+            macs=sum(cost.macs(module, size) for module in modules),
+            size_bytes=4 * parameters,
+            top1=float(evaluate.top1(test, self._splits.test.known_labels)),
+            val_top1=float(evaluate.top1(validation, self._splits.validation.known_labels)),
+            foreign=any(member.foreign for member in self.members),
+            number_format=self.format.dtype,
+            format_agreement=self.format_agreement,
+            format_probability_error=self.format_probability_error,
+        )
+
+    def live(self) -> tuple[nn.Module, Normalize]:
+        """The network itself in float32, for losses on features, and its normalisation.
+
+        Raises:
+            ConfigError: An ensemble has no features of its own.
+        """
+        if len(self.members) > 1:
+            raise ConfigError(
+                "a loss on features needs one teacher, not an ensemble",
+                hint="use a loss on logits, or one --teacher",
+            )
+        member = self.members[0]
+        module = placed(_module(member, self._splits), self._device, torch.channels_last)
+        module.requires_grad_(False)
+        header = member.header
+        normalize = Normalize(
+            header.mean, header.std, device=self._device, memory_format=torch.channels_last
+        )
+        return module, normalize
+
+    def _forward(self, member: Member, chosen: Format) -> Callable[[Tensor], Tensor]:
+        """A function from uint8 images to float32 logits; the last one made is kept."""
+        if self._loaded and self._loaded[0] is member and self._loaded[1] == chosen:
+            return self._loaded[2]
+        self._loaded = None
+        header = member.header
+        module = fold_batchnorm(_module(member, self._splits))
+        module = placed(module, self._device, chosen.memory_format).to(chosen.torch_dtype)
+        normalize = Normalize(
+            header.mean, header.std, device=self._device, memory_format=chosen.memory_format
+        )
+
+        def forward(images: Tensor) -> Tensor:
+            with torch.inference_mode():
+                logits: Tensor = module(normalize(images).to(chosen.torch_dtype))
+                return logits.float()
+
+        self._loaded = (member, chosen, forward)
+        return forward
+
+    def _answers(self, pixels: Tensor, chosen: Format) -> NDArray[np.float32]:
+        """Logits of plain images in a format."""
+        return self._average(
+            lambda start: pixels[start : start + self._batch_size], len(pixels), chosen
+        )
+
+    def _average(
+        self, batch: Callable[[int], Tensor], count: int, chosen: Format
+    ) -> NDArray[np.float32]:
+        """Each member's logits of `count` images, or the log of their mean softmax."""
+        total: NDArray[np.float32] | None = None
+        for member in self.members:
+            forward = self._forward(member, chosen)
+            parts = [
+                split_forward(forward, batch(start)).cpu()
+                for start in range(0, count, self._batch_size)
+            ]
+            logits: NDArray[np.float32] = (
+                torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
+            )
+            if len(self.members) == 1:
+                return logits
+            log_p = evaluate.log_softmax(logits)
+            total = log_p if total is None else np.logaddexp(total, log_p)
+        if total is None:
+            raise ValueError("a teacher needs at least one member")
+        return (total - np.log(len(self.members))).astype(np.float32)
+
+
+def check_accuracy(description: TeacherDescription, source: str) -> None:
+    """Refuse a teacher that knows nothing.
+
+    Raises:
+        InputError: Its test accuracy is at or below chance.
+    """
+    chance = 1 / len(description.class_names)
+    if description.top1 <= chance * 1.05:
+        raise InputError(
+            f"teacher {source} has {description.top1:.1%} test top-1, chance is {chance:.1%}",
+            hint="check its normalization option, its classes and its weights",
+        )
+
+
+def open_soft_labels(
+    teacher: Teacher, folder: Path, *, limit_bytes: int
+) -> tuple[SoftLabels, TeacherDescription]:
+    """The stored answers of a teacher, with its own accuracy measured if it is not there yet."""
+    labels = SoftLabels(folder / teacher.key(), limit_bytes=limit_bytes)
+    try:
+        labels.read_evaluation()
+        return labels, labels.description()
+    except InputError:
+        validation, test = teacher.evaluation()
+        description = teacher.describe(validation, test)
+        labels.write_evaluation(validation, test)
+        labels.describe(description)
+        return labels, description
