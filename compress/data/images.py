@@ -280,13 +280,18 @@ def split_validation(
         Indices kept for training and indices held out, both int64 and rising.
 
     Raises:
-        ConfigError: The fraction is outside its range or leaves no training images.
+        ConfigError: The fraction is outside its range, or leaves no images on either side.
     """
     held = round(fraction * len(labels)) if 0 <= fraction < 1 else len(labels)
     if held >= len(labels):
         raise ConfigError(
             f"a validation fraction of {fraction} leaves none of {len(labels)} images to train on",
-            hint="use a fraction from 0 up to 1",
+            hint="use a smaller fraction",
+        )
+    if fraction and not held:
+        raise ConfigError(
+            f"a validation fraction of {fraction} holds out none of {len(labels)} images",
+            hint="use a larger fraction",
         )
     return stratify(labels, held, seed)
 
