@@ -8,11 +8,11 @@ there was time for one process only, the interval is a bootstrap over its rounds
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from compress import evaluate
 from compress.measure.latency import Timing
 
 CONFIDENCE = 0.99
@@ -110,10 +110,8 @@ def _combine(
         low, high = _bootstrap(logs[0], statistic, confidence)
         centre = estimates[0]
     else:
-        centre = float(estimates.mean())
-        error = float(estimates.std(ddof=1)) / count**0.5
-        reach = student_quantile(0.5 + confidence / 2, count - 1) * error
-        low, high = centre - reach, centre + reach
+        centre = estimates.mean()
+        low, high = evaluate.t_interval(estimates.tolist(), confidence)
     value, low, high = (float(np.exp(number)) for number in (centre, low, high))
     return Estimate(value, min(low, value), max(high, value), count)
 
@@ -130,20 +128,3 @@ def _bootstrap(
     tail = 50 * (1 - confidence)
     low, high = np.percentile(values, [tail, 100 - tail])
     return float(low), float(high)
-
-
-@cache
-def student_quantile(probability: float, freedom: int) -> float:
-    """The quantile of Student's t distribution, above its median.
-
-    With t = √ν·tan θ the density is proportional to cos^(ν−1) θ on (−π/2, π/2).
-
-    Args:
-        probability: 0.5 up to 1.
-        freedom: Degrees of freedom, at least 1.
-    """
-    angles = np.linspace(0.0, np.pi / 2, 20001)
-    density = np.cos(angles) ** (freedom - 1)
-    areas = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    angle = np.interp((probability - 0.5) * 2 * areas[-1], areas, angles)
-    return float(freedom**0.5 * np.tan(angle))

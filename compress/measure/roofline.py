@@ -19,7 +19,7 @@ STREAM_BYTES = (256 * 1024, 2 * 1024**2, 32 * 1024**2)
 """What peak_memory.onnx reads in one call: about the first-level cache, the second, and beyond."""
 
 FASTEST = 10
-"""Per cent. A peak is the lowest decile of its calls: the machine at its best, but no lucky tick."""
+"""Per cent. A peak is the lowest decile of its calls: the machine at its best, no lucky tick."""
 
 
 @dataclass(frozen=True)

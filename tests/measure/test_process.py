@@ -70,7 +70,7 @@ def test_the_inputs_given_are_the_inputs_seen(tmp_path: Path) -> None:
 def test_failures_of_the_child_keep_their_kind_and_hint(tmp_path: Path) -> None:
     broken = tmp_path / "broken.onnx"
     broken.write_bytes(RULER.read_bytes()[:500])
-    with pytest.raises(InputError, match="cannot open|no ONNX") as error:
+    with pytest.raises(InputError, match=r"cannot open|no ONNX") as error:
         once(Job("broken", str(broken)))
     assert error.value.hint
     with pytest.raises(MachineError, match="NoSuchProvider"):

@@ -4,19 +4,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from compress.measure.latency import Timing
-from compress.measure.ratios import paired_ratio, percentile, student_quantile
+from compress.measure.ratios import paired_ratio, percentile
 
 
 def timing(milliseconds: NDArray[np.float64], name: str = "a") -> Timing:
     return Timing(name, np.round(milliseconds * 1e6).astype(np.int64))
-
-
-@pytest.mark.parametrize("probability", [0.9, 0.975, 0.995])
-@pytest.mark.parametrize("freedom", [1, 2, 4, 9, 30])
-def test_student_quantiles_equal_scipys(probability: float, freedom: int) -> None:
-    assert student_quantile(probability, freedom) == pytest.approx(
-        stats.t.ppf(probability, freedom), rel=1e-6
-    )
 
 
 def test_a_ratio_is_paired_within_rounds() -> None:

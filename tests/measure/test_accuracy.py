@@ -1,0 +1,168 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.metrics import log_loss, top_k_accuracy_score
+
+from compress import runtime
+from compress.cache import cache_folder
+from compress.data.images import ImageSet
+from compress.errors import InputError, UnusableError
+from compress.measure import accuracy
+from compress.measure.accuracy import labels_for, logits, score
+from compress.records.model_card import ModelCard
+from tests.tiny_models import coloured_images, write_classifier
+
+LABELS = [0, 1, 2] * 50
+
+
+def opened(path: Path) -> ModelCard:
+    return runtime.read_card(runtime.open_session(path))
+
+
+def kept() -> list[Path]:
+    return sorted((cache_folder() / "logits").glob("*.npy"))
+
+
+def test_answers_come_in_the_order_of_the_images(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    images = coloured_images(LABELS)
+    answers = logits(model, opened(model), images)
+    expected = images.images[:].mean(axis=(1, 2)) * 0.05
+    assert answers.dtype == np.float32
+    np.testing.assert_allclose(answers, expected, rtol=1e-5)
+
+
+def test_both_input_layouts_answer_the_same(tmp_path: Path) -> None:
+    images = coloured_images(LABELS)
+    answers = [
+        logits(path, opened(path), images)
+        for layout in ("uint8-nhwc", "float-nchw")
+        for path in [write_classifier(tmp_path / f"{layout}.onnx", layout=layout)]
+    ]
+    np.testing.assert_allclose(answers[0], answers[1], rtol=1e-4)
+
+
+def test_a_second_bench_computes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    card, images = opened(model), coloured_images(LABELS)
+    first = logits(model, card, images)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(runtime, "logits", refuse)
+    np.testing.assert_array_equal(logits(model, card, images), first)
+
+
+def test_another_model_or_other_images_are_computed_anew(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    other = write_classifier(tmp_path / "other.onnx", answers=(1, 0, 2))
+    images = coloured_images(LABELS)
+    logits(model, opened(model), images)
+    logits(other, opened(other), images)
+    logits(model, opened(model), coloured_images(LABELS, seed=1))
+    logits(model, opened(model), images, unsaturated=True)
+    assert len(kept()) == 4
+
+
+@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
+def test_damaged_kept_answers_are_computed_again(tmp_path: Path, damage: bytes | None) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    card, images = opened(model), coloured_images(LABELS)
+    first = logits(model, card, images)
+    (place,) = kept()
+    content = bytearray(place.read_bytes())
+    content[-40] ^= 1
+    place.write_bytes(bytes(content) if damage is None else damage)
+    np.testing.assert_array_equal(logits(model, card, images), first)
+    assert accuracy._read(place, len(LABELS)) is not None
+
+
+def test_the_longest_unused_answers_go_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    card = opened(model)
+    sets = [coloured_images(LABELS, seed=seed) for seed in range(3)]
+    monkeypatch.setattr(accuracy, "CACHE_BYTES", 4500)  # one file has 128 + 150 * 3 * 4 + 32
+    for images in sets:
+        logits(model, card, images)
+    assert len(kept()) == 2
+    logits(model, card, sets[2])
+    assert len(kept()) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("COMPRESS_CACHE", str(blocked))
+    model = write_classifier(tmp_path / "m.onnx")
+    assert len(logits(model, opened(model), coloured_images(LABELS))) == len(LABELS)
+
+
+def test_nan_answers_are_refused_with_the_first_image(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx", nan=True)
+    images = coloured_images(LABELS)
+    pixels = np.asarray(images.images[:]).copy()
+    pixels[[7, 100], ..., 2] = 0
+    broken = ImageSet("b", pixels, images.labels, images.class_names)
+    with pytest.raises(UnusableError, match=r"NaN .* 2 of 150 images, first for number 7"):
+        logits(model, opened(model), broken)
+
+
+def test_a_failing_model_stops_the_other_cores(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    with pytest.raises(InputError, match="takes images of 8x8x3"):
+        logits(model, opened(model), coloured_images([0] * 2000, size=16))
+
+
+def test_scores_equal_scikit_learns() -> None:
+    generator = np.random.Generator(np.random.Philox(3))
+    answers = generator.normal(0, 2, size=(400, 10)).astype(np.float32)
+    labels = generator.integers(0, 10, size=400)
+    found = score(answers, labels)
+    everything = range(10)
+    assert found.images == 400
+    assert found.top1 == pytest.approx(
+        top_k_accuracy_score(labels, answers, k=1, labels=everything)
+    )
+    assert found.top5 == pytest.approx(
+        top_k_accuracy_score(labels, answers, k=5, labels=everything)
+    )
+    probabilities = np.exp(answers.astype(np.float64))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    assert found.nll == pytest.approx(log_loss(labels, probabilities, labels=everything))
+    assert found.low < found.top1 < found.high
+
+
+def test_five_classes_have_no_top5() -> None:
+    assert score(np.eye(5, dtype=np.float32), np.arange(5)).top5 is None
+
+
+def card(*names: str) -> ModelCard:
+    return ModelCard(name="m", architecture="small_cnn", class_names=names, image_size=8)
+
+
+def test_labels_are_matched_by_class_name() -> None:
+    images = coloured_images([0, 1, 2, 2], class_names=("red", "green", "blue"))
+    found = labels_for(card("green", "grey", "blue", "red"), images)
+    assert found is not None
+    assert found.tolist() == [3, 0, 2, 2]
+
+
+def test_a_model_without_class_names_is_taken_to_have_the_images() -> None:
+    found = labels_for(card(), coloured_images([2, 0]))
+    assert found is not None
+    assert found.tolist() == [2, 0]
+
+
+def test_a_class_the_model_does_not_know_is_named() -> None:
+    with pytest.raises(InputError, match="does not know the class 'green'"):
+        labels_for(card("red", "blue"), coloured_images([0]))
+
+
+def test_unlabelled_images_have_no_labels() -> None:
+    assert labels_for(card("red"), coloured_images([0], labelled=False)) is None
