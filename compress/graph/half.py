@@ -6,6 +6,7 @@ from onnx import ModelProto
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from compress.graph.quantize import preprocessing
+from compress.graph.write import finish
 
 
 def to_float16(model: ModelProto) -> ModelProto:
@@ -25,4 +26,4 @@ def to_float16(model: ModelProto) -> ModelProto:
         converted: ModelProto = convert_float_to_float16(
             source, keep_io_types=True, node_block_list=preprocessing(source)
         )
-    return converted
+    return finish(converted)

@@ -15,7 +15,7 @@ from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
 from compress import runtime
-from compress.graph.write import INPUT, LAYER_TYPES, LOGITS
+from compress.graph.write import INPUT, LAYER_TYPES, LOGITS, finish
 from compress.records.model_card import Target
 
 QUANTIZED_TYPES = (
@@ -123,8 +123,7 @@ def quantize(
         quantizer.quantize_model()
     finally:
         logging.getLogger().setLevel(quiet)
-    result: ModelProto = quantizer.model.model
-    return result
+    return finish(quantizer.model.model)
 
 
 def preprocessing(model: ModelProto) -> list[str]:

@@ -103,7 +103,7 @@ def write_graph(
     _pool_globally(model)
     _strip(model)
     _name_layers(model)
-    return _finish(model)
+    return finish(model)
 
 
 def add_head(model: ModelProto, output: Output, *, classes: int, top_k: int) -> ModelProto:
@@ -133,7 +133,7 @@ def add_head(model: ModelProto, output: Output, *, classes: int, top_k: int) -> 
         graph.output.append(
             helper.make_tensor_value_info(PROBABILITIES, TensorProto.FLOAT, [first, classes])
         )
-        return _finish(changed)
+        return finish(changed)
     graph.initializer.append(helper.make_tensor("top_k", TensorProto.INT64, [1], [top_k]))
     graph.node.append(
         helper.make_node("TopK", [wanted, "top_k"], [PROBABILITIES, CLASSES], name="top_k", axis=1)
@@ -144,7 +144,7 @@ def add_head(model: ModelProto, output: Output, *, classes: int, top_k: int) -> 
             helper.make_tensor_value_info(CLASSES, TensorProto.INT64, [first, top_k]),
         ]
     )
-    return _finish(changed)
+    return finish(changed)
 
 
 def seal(model: ModelProto, card: ModelCard) -> bytes:
@@ -242,7 +242,7 @@ def _pool_globally(model: ModelProto) -> None:
     """
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for index, node in enumerate(list(graph.node)):
+    for node in list(graph.node):
         if node.op_type != "ReduceMean" or len(node.input) < 2 or node.input[1] not in constants:
             continue
         axes = sorted(int(axis) % 4 for axis in numpy_helper.to_array(constants[node.input[1]]))
@@ -251,10 +251,14 @@ def _pool_globally(model: ModelProto) -> None:
             continue
         pooled = node.output[0] if keep else f"{node.output[0]}_pooled"
         pool = helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name="pool")
+        index = list(graph.node).index(node)
         graph.node.remove(node)
         graph.node.insert(index, pool)
         if not keep:
-            flat = helper.make_node("Flatten", [pooled], [node.output[0]], name="flatten", axis=1)
+            # Reshape, since CoreML's newer form does not take Flatten
+            shape = helper.make_tensor(f"{pooled}_shape", TensorProto.INT64, [2], [0, -1])
+            graph.initializer.append(shape)
+            flat = helper.make_node("Reshape", [pooled, shape.name], node.output, name="flatten")
             graph.node.insert(index + 1, flat)
     _drop_unused(model)
 
@@ -305,19 +309,50 @@ def _name_layers(model: ModelProto) -> None:
         node.name = wanted
 
 
-def _finish(model: ModelProto) -> ModelProto:
-    """Infer shapes, set the oldest format that holds the opset, and check."""
+def finish(model: ModelProto) -> ModelProto:
+    """Sort the nodes, infer shapes, set the oldest format that holds the opset, and check.
+
+    Args:
+        model: Changed in place.
+
+    Raises:
+        UnusableError: Another opset than asked for, or not valid.
+    """
     found = {entry.domain: entry.version for entry in model.opset_import}.get("")
     if found != OPSET:
         raise UnusableError(f"the exporter wrote opset {found}, asked for {OPSET}")
     model.ir_version = IR_VERSION
     del model.graph.value_info[:]
-    finished = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    _sort(model)
     try:
+        finished = onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
         onnx.checker.check_model(finished, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise UnusableError(f"the graph is not valid ONNX: {_line(error)}") from error
     return finished
+
+
+def _sort(model: ModelProto) -> None:
+    """Put every node after those it reads from, otherwise keeping the order."""
+    nodes = list(model.graph.node)
+    made_by = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    order: list[int] = []
+    placed: set[int] = set()
+    waiting = list(reversed(range(len(nodes))))
+    while waiting:
+        at = waiting[-1]
+        missing = [made_by[name] for name in nodes[at].input if name in made_by]
+        missing = [other for other in missing if other not in placed]
+        if at in placed:
+            waiting.pop()
+        elif missing:
+            waiting.extend(reversed(missing))
+        else:
+            placed.add(at)
+            order.append(waiting.pop())
+    ordered = [NodeProto.FromString(nodes[at].SerializeToString()) for at in order]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
 
 
 def _texts(model: ModelProto) -> Iterator[str]:

@@ -53,6 +53,7 @@ class ModelCard(Part):
         weight_bytes: Read for the weights of convolutions and linear layers at this precision.
         activation_bytes: Read and written by these layers for one image at this precision.
         quantized_adds: Residual adds computed in int8, which round differently between CPUs.
+        kept_float: Convolutions and linear layers of an int8 graph left in float on purpose.
         logit_step: Distance of two neighbouring logits of an int8 graph; None where they are float.
         weights_sha256: Of the weights the graph was made from.
     """
@@ -79,6 +80,7 @@ class ModelCard(Part):
     weight_bytes: int | None = None
     activation_bytes: int | None = None
     quantized_adds: int | None = None
+    kept_float: int | None = None
     logit_step: float | None = None
     weights_sha256: str | None = None
 
@@ -91,6 +93,11 @@ class ModelCard(Part):
     def classes(self) -> int:
         """How many classes it tells apart; 0 when it does not say."""
         return len(self.class_names)
+
+    @property
+    def exact(self) -> bool:
+        """Whether its int8 logits are the same on every CPU that computes as its target does."""
+        return self.precision == "int8" and not self.quantized_adds and not self.kept_float
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX `metadata_props`: one key per field that has a value."""
