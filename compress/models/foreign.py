@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -57,7 +58,9 @@ UNREADABLE = (
     TypeError,
     AttributeError,
     AssertionError,
+    ArithmeticError,
     MemoryError,
+    struct.error,
     zipfile.BadZipFile,
 )
 
