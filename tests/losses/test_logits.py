@@ -269,7 +269,7 @@ def test_no_loss_is_negative_or_not_finite_in_float32(
     loss.backward()
     assert loss.item() >= 0.0
     assert torch.isfinite(loss)
-    assert torch.isfinite(student.grad).all()  # type: ignore[arg-type]
+    assert torch.isfinite(student.grad).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -282,7 +282,7 @@ def test_opposite_certainties_are_finite(name: str) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert loss.item() > 0
-    assert torch.isfinite(student.grad).all()  # type: ignore[arg-type]
+    assert torch.isfinite(student.grad).all()
 
 
 @pytest.mark.parametrize("name", LOSSES)

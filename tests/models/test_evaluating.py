@@ -1,0 +1,24 @@
+import pytest
+import torch
+from torch import nn
+
+from compress.models.evaluating import evaluating
+
+
+def test_inside_nothing_trains_and_outside_every_part_is_as_before() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model[1].eval()
+    with evaluating(model):
+        assert not model[0].training
+        assert not torch.is_grad_enabled()
+    assert model.training
+    assert model[0].training
+    assert not model[1].training
+    assert torch.is_grad_enabled()
+
+
+def test_an_error_inside_leaves_the_model_as_before() -> None:
+    model = nn.Sequential(nn.Linear(2, 2))
+    with pytest.raises(KeyError), evaluating(model):
+        raise KeyError
+    assert model[0].training
