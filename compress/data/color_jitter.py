@@ -1,10 +1,10 @@
 """Brightness, contrast, saturation and hue of a batch, each image by its own amount.
 
 What torchvision's functionals `adjust_brightness` … `adjust_hue` do to one image, without a call
-per image. Factors are multiples of 1/1024, so the float32 products and sums below are exact and the
-bytes the same on every device (but for hue, which divides). One difference: contrast is about the
-mean grey rounded to a whole number, as in Pillow, because a fraction would not be exact; it moves a
-pixel by one at most.
+per image. Factors are multiples of 1/1024, so the float32 products and sums below are exact; hue
+uses nothing but single correctly rounded operations. So the bytes are the same on every machine.
+One difference: contrast is about the mean grey rounded to a whole number, as in Pillow, because a
+fraction would not be exact; it moves a pixel by one at most.
 """
 
 from collections.abc import Callable
@@ -64,10 +64,10 @@ def adjust_hue(batch: Tensor, turns: Tensor) -> Tensor:
     from_green = (blue - red) / divisor + 2.0
     from_blue = (red - green) / divisor + 4.0
     hue = torch.where(value == red, from_red, torch.where(value == green, from_green, from_blue))
-    hue = (hue + 6.0 * turns[:, None, None]).remainder(6.0)
+    hue = _sixths(hue + 6.0 * turns[:, None, None])
     channels = []
     for offset in (5.0, 3.0, 1.0):
-        position = (hue + offset).remainder(6.0)
+        position = _sixths(hue + offset)
         share = torch.minimum(position, 4.0 - position).clamp(0.0, 1.0)
         channels.append(value - chroma * share)
     return _bytes(torch.stack(channels, dim=1) * STRETCH)
@@ -79,6 +79,12 @@ ADJUSTMENTS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "saturation": adjust_saturation,
     "hue": adjust_hue,
 }
+
+
+def _sixths(hue: Tensor) -> Tensor:
+    """Bring hues from less than a turn outside back into 0 to 6, by sums alone."""
+    raised = torch.where(hue < 0.0, hue + 6.0, hue)
+    return torch.where(raised >= 6.0, raised - 6.0, raised)
 
 
 def _grey(batch: Tensor) -> Tensor:

@@ -73,8 +73,3 @@ def uniforms(drawn: Words) -> NDArray[np.float64]:
         float64 of the shape of `drawn`: ((word >> 12) + 1/2) * 2**-52, without rounding.
     """
     return ((drawn >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
-
-
-def between(drawn: Words, low: float, high: float) -> NDArray[np.float64]:
-    """Map words to floats between `low` and `high`: float64 of the shape of `drawn`."""
-    return low + uniforms(drawn) * (high - low)
