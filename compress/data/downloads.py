@@ -6,6 +6,7 @@ import tarfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import Literal
 
@@ -100,7 +101,7 @@ def fetch(archive: Archive, folder: Path, *, progress: Progress) -> None:
     with atomic_path(path) as part:
         try:
             _download(archive.url, part, progress)
-        except (urllib.error.URLError, http.client.HTTPException, TimeoutError) as error:
+        except (urllib.error.URLError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise InputError(
                 f"cannot download {archive.url}: {reason}",
@@ -138,13 +139,20 @@ def _download(url: str, part: Path, progress: Progress) -> None:
         progress.start(f"downloading {url}", total=-(-total // CHUNK), unit="MiB")
         received = 0
         with part.open("wb") as out:
-            while chunk := answer.read(CHUNK):
+            while chunk := _receive(answer):
                 out.write(chunk)
                 received += len(chunk)
                 progress.advance()
     if received < total:
         raise http.client.IncompleteRead(b"", total - received)
     progress.finish(f"downloaded {received / 2**20:.0f} MiB from {url}")
+
+
+def _receive(answer: HTTPResponse) -> bytes:
+    try:
+        return answer.read(CHUNK)
+    except OSError as error:  # a broken connection, to be told from a full disk
+        raise urllib.error.URLError(error) from error
 
 
 def _hasher(checksum: Checksum) -> "hashlib._Hash":

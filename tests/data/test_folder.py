@@ -1,0 +1,168 @@
+"""Folders of pictures: classes, sizes, and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compress.data import folder
+from compress.data.resize import square
+from compress.errors import ConfigError, InputError
+from compress.progress import Silent
+
+
+def picture(path: Path, grey: int, size: tuple[int, int] = (8, 8)) -> Path:
+    """Write a picture of one grey, width and height as given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (grey,) * 3).save(path)
+    return path
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    """Two cats and a dog to train on, one of each to test on."""
+    root = tmp_path / "pets"
+    picture(root / "train/cat/b.png", 2)
+    picture(root / "train/cat/a.png", 1)
+    picture(root / "train/dog/c.PNG", 3)
+    picture(root / "test/cat/d.png", 4)
+    picture(root / "test/dog/e.png", 5)
+    return root
+
+
+def greys(images) -> list[int]:
+    return images.images[:][:, 0, 0, 0].tolist()
+
+
+def test_classes_are_sorted_folder_names_and_pictures_are_sorted_by_path(pets):
+    found = folder.read(pets, image_size=None, progress=Silent())
+    assert sorted(found) == ["test", "train"]
+    assert greys(found["train"]) == [1, 2, 3]
+    assert found["train"].known_labels.tolist() == [0, 0, 1]
+    assert found["train"].class_names == ("cat", "dog")
+    assert greys(found["test"]) == [4, 5]
+    assert found["train"].image_size == 8
+
+
+@pytest.mark.parametrize("name", ["val", "validation"])
+def test_validation_pictures_are_read_where_there_are_some(pets, name):
+    picture(pets / name / "cat/f.png", 6)
+    picture(pets / name / "dog/g.png", 7)
+    found = folder.read(pets, image_size=None, progress=Silent())
+    assert greys(found["validation"]) == [6, 7]
+
+
+def test_pictures_of_every_size_are_made_square_as_in_prediction(pets):
+    path = picture(pets / "train/dog/wide.jpg", 9, (40, 20))
+    found = folder.read(pets, image_size=16, progress=Silent())
+    assert found["train"].images.shape == (4, 16, 16, 3)
+    with Image.open(path) as opened:
+        np.testing.assert_array_equal(found["train"].images[3:4][0], square(opened, 16))
+
+
+def test_pictures_of_one_oblong_size_become_squares_of_its_shorter_side(tmp_path):
+    for split in ("train", "test"):
+        picture(tmp_path / split / "a/x.png", 1, (12, 9))
+    assert folder.read(tmp_path, image_size=None, progress=Silent())["train"].image_size == 9
+
+
+def test_pictures_of_several_sizes_need_to_be_told_one(pets):
+    picture(pets / "train/dog/large.png", 9, (9, 8))
+    with pytest.raises(ConfigError, match="9x8") as caught:
+        folder.read(pets, image_size=None, progress=Silent())
+    assert "--image-size" in caught.value.hint
+
+
+def test_other_files_hidden_files_and_deeper_folders(pets):
+    (pets / "train/cat/notes.txt").write_text("no picture")
+    (pets / "train/.cache").mkdir()
+    picture(pets / "train/cat/.hidden.png", 99)
+    picture(pets / "train/cat/more/z.png", 8)
+    found = folder.read(pets, image_size=None, progress=Silent())
+    assert found["train"].class_names == ("cat", "dog")
+    assert greys(found["train"]) == [1, 2, 8, 3]
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_a_missing_split_is_named(pets, split):
+    (pets / split).rename(pets / "elsewhere")
+    with pytest.raises(InputError, match=f"pets has no {split} folder"):
+        folder.read(pets, image_size=None, progress=Silent())
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_splits_with_other_classes_are_refused(pets, split):
+    picture(pets / split / "cat/x.png", 1)
+    picture(pets / split / "dog/x.png", 1)
+    picture(pets / split / "emu/x.png", 1)
+    with pytest.raises(InputError, match="differ from train: it has emu besides"):
+        folder.read(pets, image_size=None, progress=Silent())
+
+
+def test_a_split_that_lacks_a_class_is_refused(pets):
+    picture(pets / "train/emu/x.png", 1)
+    with pytest.raises(InputError, match="test folder differ from train: it lacks emu"):
+        folder.read(pets, image_size=None, progress=Silent())
+    with pytest.raises(InputError, match="lacks emu"):
+        folder.read_test(pets, image_size=None, progress=Silent())
+
+
+def test_a_class_without_pictures_is_named(pets):
+    (pets / "train/emu").mkdir()
+    with pytest.raises(InputError, match="emu holds no pictures") as caught:
+        folder.read(pets, image_size=None, progress=Silent())
+    assert ".png" in caught.value.hint
+
+
+def cut(path: Path) -> None:
+    """Leave half of a picture too large to fit one read."""
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    path.write_bytes(path.read_bytes()[:6000])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"no picture"), cut],
+    ids=["empty", "text", "cut"],
+)
+@pytest.mark.parametrize("image_size", [8, None])
+def test_an_unreadable_picture_is_named(damage, image_size, tmp_path):
+    path = picture(tmp_path / "broken.png", 1)
+    damage(path)
+    with pytest.raises(InputError, match=r"cannot read picture .*broken\.png"):
+        folder.read_test(tmp_path, image_size=image_size, progress=Silent())
+
+
+def test_a_missing_picture_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"gone\.png: No such file"):
+        folder.read_pictures([tmp_path / "gone.png"], image_size=8, progress=Silent())
+
+
+def test_only_the_test_split_is_read_for_a_benchmark(pets):
+    cut(pets / "train/cat/a.png")
+    found = folder.read_test(pets, image_size=8, progress=Silent())
+    assert greys(found) == [4, 5]
+    assert found.known_labels.tolist() == [0, 1]
+
+
+def test_a_folder_of_classes_is_its_own_test_split(pets):
+    found = folder.read_test(pets / "train", image_size=None, progress=Silent())
+    assert found.class_names == ("cat", "dog")
+    assert greys(found) == [1, 2, 3]
+
+
+def test_pictures_lying_flat_have_no_labels(tmp_path):
+    picture(tmp_path / "b.png", 2)
+    picture(tmp_path / "a.jpg", 1)
+    found = folder.read_test(tmp_path, image_size=None, progress=Silent())
+    assert found.labels is None
+    assert found.class_names == ()
+    assert found.count == 2
+    assert greys(found)[1] == 2
+
+
+def test_a_folder_without_any_picture_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no pictures"):
+        folder.read_test(tmp_path, image_size=None, progress=Silent())

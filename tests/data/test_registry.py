@@ -1,0 +1,113 @@
+"""Data sets by name or folder."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compress.data import registry
+from compress.data.images import split_validation
+from compress.errors import ConfigError, InputError
+
+
+def test_names_are_known():
+    assert registry.names() == ("cifar10", "cifar100", "digits")
+
+
+def test_digits_are_split_and_measured():
+    splits = registry.load("digits", validation_fraction=0.1, split_seed=5)
+    assert (splits.train.count, splits.validation.count, splits.test.count) == (1293, 144, 360)
+    assert splits.name == "digits"
+    assert splits.split_seed == 5
+    assert splits.mean == splits.train.channel_statistics()[0]
+
+
+def test_loading_twice_gives_the_same_bytes_and_another_seed_others():
+    first, second = registry.load("digits"), registry.load("digits")
+    other = registry.load("digits", split_seed=1)
+    assert first.sha256 == second.sha256
+    assert first.train.sha256 != other.train.sha256
+    assert first.test.sha256 == other.test.sha256
+
+
+def test_every_split_is_resized_and_the_choice_of_images_stays():
+    small, large = registry.load("digits"), registry.load("digits", image_size=16)
+    assert {s.image_size for s in (large.train, large.validation, large.test)} == {16}
+    np.testing.assert_array_equal(small.validation.known_labels, large.validation.known_labels)
+    shrunk = np.asarray(
+        Image.fromarray(large.validation.images[:1][0]).resize((8, 8), Image.Resampling.BOX)
+    )
+    assert abs(shrunk.astype(int) - small.validation.images[:1][0]).mean() < 25
+
+
+def test_load_test_is_the_test_split_of_load():
+    assert registry.load_test("digits", image_size=12).sha256 == (
+        registry.load("digits", image_size=12).test.sha256
+    )
+
+
+@pytest.fixture
+def pets(tmp_path):
+    """Ten pictures of each of two greys to train on, and two to test on."""
+    for split, count in (("train", 10), ("test", 2)):
+        for name, grey in (("dark", 10), ("light", 200)):
+            place = tmp_path / "pets" / split / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (8, 8), (grey + number,) * 3).save(place / f"{number}.png")
+    return tmp_path / "pets"
+
+
+def test_a_folder_is_a_data_set(pets):
+    splits = registry.load(str(pets), validation_fraction=0.2, split_seed=3)
+    assert splits.name == "pets"
+    assert splits.class_names == ("dark", "light")
+    _, held = split_validation(np.repeat([0, 1], 10), 0.2, 3)
+    expected = [(10 if row < 10 else 200) + row % 10 for row in held]
+    assert splits.validation.images[:][:, 0, 0, 0].tolist() == expected
+    assert registry.load_test(str(pets)).sha256 == splits.test.sha256
+
+
+def test_a_folder_with_validation_pictures_keeps_all_its_training_pictures(pets):
+    (pets / "val").mkdir()
+    for name in ("dark", "light"):
+        (pets / "val" / name).mkdir()
+        Image.new("RGB", (8, 8)).save(pets / "val" / name / "x.png")
+    splits = registry.load(str(pets), validation_fraction=0.2)
+    assert (splits.train.count, splits.validation.count) == (20, 2)
+
+
+@pytest.mark.parametrize("call", [registry.load, registry.load_test])
+def test_an_unknown_name_lists_the_known_ones(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match="unknown data 'cifar11'") as caught:
+        call("cifar11")
+    assert "cifar10, cifar100, digits" in caught.value.hint
+
+
+@pytest.mark.parametrize("call", [registry.load, registry.load_test])
+def test_a_missing_folder_and_a_file_are_input_errors(call, tmp_path):
+    with pytest.raises(InputError, match="no folder"):
+        call(str(tmp_path / "gone"))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match="is a file, not a folder"):
+        call(str(tmp_path / "file"))
+
+
+def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):
+    for call in (registry.load, registry.load_test):
+        with pytest.raises(InputError, match="cifar10 is in none of"):
+            call("cifar10", data_dir=tmp_path)
+
+
+def test_reading_pictures_needs_neither_torch_nor_scikit_learn(pets):
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'sklearn', 'onnx', 'scipy'): sys.modules[name] = None\n"
+        "from compress.data import registry, cifar\n"
+        f"print(registry.load_test({str(pets)!r}).count)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "4\n"
