@@ -184,10 +184,19 @@ class Run:
         manifest: As last written.
     """
 
-    def __init__(self, folder: Path, manifest: RunManifest, lock: IO[str]) -> None:
+    def __init__(self, folder: Path, manifest: RunManifest, lock: IO[str] | None) -> None:
         self.folder = folder
         self.manifest = manifest
         self._lock = lock
+
+    @classmethod
+    def follow(cls, folder: Path) -> Self:
+        """Read along in a run that another process of the same training holds and writes.
+
+        Raises:
+            InputError: No run there.
+        """
+        return cls(folder, read_manifest(folder), None)
 
     @classmethod
     def open(
@@ -286,6 +295,8 @@ class Run:
             InputError: It cannot be written.
         """
         self.manifest = self.manifest.model_copy(update=changes)
+        if self._lock is None:
+            return
         write_text(self.folder / MANIFEST, self.manifest.to_json())
 
     def pin(self, name: str, source: str, sha256: str) -> None:
@@ -307,6 +318,8 @@ class Run:
 
     def choose(self, name: str, decide: Callable[[], Any]) -> Any:
         """A decision made once in a run's life: read from the manifest, else made and noted."""
+        if name not in self.manifest.choices and self._lock is None:
+            self.manifest = read_manifest(self.folder)
         if name not in self.manifest.choices:
             self.update(choices={**self.manifest.choices, name: decide()})
         return self.manifest.choices[name]
@@ -318,6 +331,8 @@ class Run:
 
     def finish(self, status: Status, *, reason: str | None = None) -> None:
         """Set the final status; "complete" lists every file with its sha256."""
+        if self._lock is None:
+            return
         if status != "complete":
             self.update(status=status, reason=reason)
             return
@@ -340,7 +355,8 @@ class Run:
 
     def close(self) -> None:
         """Let other processes in."""
-        self._lock.close()
+        if self._lock is not None:
+            self._lock.close()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """How a command ends: its record as a table, or as JSON."""
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +29,8 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
     Raises:
         InputError: The file cannot be written.
     """
+    if os.environ.get("RANK", "0") != "0":
+        return  # torchrun started several of us; the first one speaks
     if json == "-":
         sys.stdout.write(record.to_json())
         return

@@ -37,7 +37,7 @@ from compress.stages.training_run import (
 )
 from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
-from compress.training.distributed import World, join, leave
+from compress.training.distributed import World, join
 from compress.training.inputs import TrainingImages
 from compress.training.results import Finished, write_predictions
 from compress.training.session import train_students
@@ -104,12 +104,12 @@ def distill(
         return DistillRecord.read(done)
     begin = time.monotonic()
     world = join(config.device)
+    progress = progress if world.main else Silent()
     device = pick_device(config.device)
     with (
         polite_stop(progress.note) as stop,
-        opened(open_run(folder, name, config, "distill")) as run,
+        opened(open_run(folder, name, config, "distill", world)) as run,
     ):
-        run.update(status="running", reason=None)
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
@@ -136,6 +136,9 @@ def distill(
                 progress=progress,
                 stop=stop,
             )
+            if not world.main:
+                world.barrier()
+                return DistillRecord.read(folder / RECORD)
             described = stored.description()
             validation, test = stored.read_evaluation()
         write_predictions(folder, TEACHER, splits, validation, test)
@@ -159,7 +162,7 @@ def distill(
         )
         write_text(folder / RECORD, record.to_json())
         run.finish("complete")
-    leave()
+        world.barrier()
     return record
 
 
@@ -193,6 +196,7 @@ def _teacher(
             train=train_one,
             progress=progress,
         )
+        world.barrier()
         run.choose(TEACHER, lambda: teaching.pinned(members))
     for number, member in enumerate(members):
         suffix = f" {number + 1}" if len(members) > 1 else ""

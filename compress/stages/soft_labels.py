@@ -13,7 +13,7 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
-from compress.training.distributed import World, join, leave
+from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
 from compress.training.schedule import Schedule
 from compress.training.soft_labels import list_sets
@@ -38,7 +38,8 @@ def soft_labels(
         InputError: The teacher or the data is missing or unfit.
         Interrupted: Asked to stop; finished views are kept.
     """
-    world: World = join(config.device)
+    world = join(config.device)
+    progress = progress if world.main else Silent()
     device = pick_device(config.device)
     splits = data.load(
         config.data,
@@ -100,7 +101,6 @@ def soft_labels(
                     f"stopped after view {number + 1} of {config.views}, which is stored",
                     hint="the same command goes on from there",
                 )
-    leave()
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,

@@ -22,7 +22,7 @@ from compress.stages.training_run import (
     summarize,
 )
 from compress.training.device import accelerator_name, pick_device
-from compress.training.distributed import join, leave
+from compress.training.distributed import join
 from compress.training.loop import Nobody
 from compress.training.session import train_students
 
@@ -72,10 +72,13 @@ def train(
         return TrainRecord.read(done)
     begin = time.monotonic()
     world = join(config.device)
+    progress = progress if world.main else Silent()
     device = pick_device(config.device)
     plans = plan_models(config)
-    with polite_stop(progress.note) as stop, opened(open_run(folder, name, config, "train")) as run:
-        run.update(status="running", reason=None)
+    with (
+        polite_stop(progress.note) as stop,
+        opened(open_run(folder, name, config, "train", world)) as run,
+    ):
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
@@ -90,6 +93,9 @@ def train(
             progress=progress,
             stop=stop,
         )
+        if not world.main:
+            world.barrier()
+            return TrainRecord.read(folder / RECORD)
         rows = tuple(one.row for one in finished)
         record = TrainRecord(
             run=folder.name,
@@ -105,5 +111,5 @@ def train(
         )
         write_text(folder / RECORD, record.to_json())
         run.finish("complete")
-    leave()
+        world.barrier()
     return record

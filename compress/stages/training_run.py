@@ -16,6 +16,7 @@ from compress.errors import ConfigError, InputError
 from compress.progress import Progress
 from compress.records.distill import StudentRow, SummaryRow
 from compress.runs import RECORD, RUNS, Run, differences, find_run, read_manifest, run_id
+from compress.training.distributed import World
 from compress.training.schedule import Schedule
 
 Config = TypeVar("Config", TrainConfig, DistillConfig)
@@ -88,17 +89,26 @@ def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
 
 
 def open_run(
-    folder: Path, name: str, config: TrainingConfig, command: Literal["train", "distill"]
+    folder: Path,
+    name: str,
+    config: TrainingConfig,
+    command: Literal["train", "distill"],
+    world: World,
 ) -> Run:
-    """Take the run directory for this process.
+    """Take the run directory for this process, or follow rank 0, which holds it.
 
     Raises:
         ConfigError: It was begun with other options.
         InputError: Another process holds it, or it cannot be written.
     """
-    return Run.open(
+    if not world.main:
+        world.barrier()
+        return Run.follow(folder)
+    run = Run.open(
         folder, id=name, command=command, config=as_asked(config), restart=config.restart
     )
+    world.barrier()
+    return run
 
 
 def load_splits(config: TrainingConfig, progress: Progress) -> Splits:

@@ -1,5 +1,6 @@
 """Several processes as one training: who writes, and how numbers meet."""
 
+import atexit
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -104,10 +105,5 @@ def join(device: str) -> World:
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
         dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
+        atexit.register(dist.destroy_process_group)
     return World(dist.get_rank(), dist.get_world_size(), local_rank)
-
-
-def leave() -> None:
-    """End the process group, where one was joined."""
-    if dist.is_initialized():
-        dist.destroy_process_group()

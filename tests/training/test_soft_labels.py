@@ -1,0 +1,119 @@
+"""Stored soft labels: exact, verified, shared, bounded."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.errors import InputError
+from compress.training.soft_labels import SoftLabels, make_room, relative
+
+LOGITS = np.array([[1.0, 3.0, 2.0], [-120.0, 0.5, 120.0]], dtype=np.float32)
+
+
+def labels(folder: Path, key: str = "teacher-1", limit_bytes: int = 10**9) -> SoftLabels:
+    return SoftLabels(folder / key, limit_bytes=limit_bytes)
+
+
+def refuse(line: str) -> None:
+    raise AssertionError(line)
+
+
+def test_rows_are_stored_relative_to_their_maximum() -> None:
+    assert relative(LOGITS).tolist() == [[-2.0, 0.0, -1.0], [-240.0, -119.5, 0.0]]
+
+
+def test_the_first_run_sees_the_stored_values_too(tmp_path: Path) -> None:
+    fine = LOGITS + np.float32(1e-4)
+    first, computed = labels(tmp_path).obtain("v", lambda: fine, damaged=refuse)
+    second, again = labels(tmp_path).obtain("v", lambda: refuse("asked"), damaged=refuse)
+    assert computed
+    assert not again
+    assert first.dtype == np.float16
+    assert np.array_equal(first, second)
+
+
+def test_a_damaged_file_is_named_and_computed_again(tmp_path: Path) -> None:
+    store = labels(tmp_path)
+    store.write("v", LOGITS)
+    path = store.view_path("v")
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(bytes(content))
+    told: list[str] = []
+    values, computed = store.obtain("v", lambda: LOGITS, damaged=told.append)
+    assert computed
+    assert np.array_equal(values, relative(LOGITS))
+    assert str(path) in told[0]
+    assert np.array_equal(store.read("v"), relative(LOGITS))
+
+
+@pytest.mark.parametrize("keep", [0, 10, 60])
+def test_a_truncated_file_is_an_input_error(tmp_path: Path, keep: int) -> None:
+    store = labels(tmp_path)
+    store.write("v", LOGITS)
+    path = store.view_path("v")
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match="damaged"):
+        store.read("v")
+
+
+def test_a_missing_view_without_a_teacher_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing"):
+        labels(tmp_path).obtain("v", None, damaged=refuse)
+
+
+def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
+    calls: list[int] = []
+    gate = threading.Barrier(2)
+
+    def fill() -> np.ndarray:
+        calls.append(1)
+        return LOGITS
+
+    def work() -> None:
+        gate.wait()
+        labels(tmp_path).obtain("v", fill, damaged=refuse)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 1
+    assert np.array_equal(labels(tmp_path).read("v"), relative(LOGITS))
+
+
+def test_the_least_recently_used_view_goes_first(tmp_path: Path) -> None:
+    store = labels(tmp_path)
+    for age, name in ((300, "old"), (200, "older-but-read"), (100, "new")):
+        store.write(name, LOGITS)
+        stamp = store.view_path(name).stat().st_mtime - age
+        os.utime(store.view_path(name), (stamp, stamp))
+    store.read("older-but-read")
+    size = store.view_path("new").stat().st_size
+    removed = make_room(tmp_path, 2 * size)
+    assert [path.stem for path in removed] == ["old"]
+    assert store.has("older-but-read")
+    assert store.has("new")
+
+
+def test_what_a_running_run_uses_is_never_removed(tmp_path: Path) -> None:
+    used, idle = labels(tmp_path, "used"), labels(tmp_path, "idle")
+    used.write("v", LOGITS)
+    idle.write("v", LOGITS)
+    with used.in_use():
+        removed = make_room(tmp_path, 0)
+        assert [path.parent.parent.name for path in removed] == ["idle"]
+    assert [path.parent.parent.name for path in make_room(tmp_path, 0)] == ["used"]
+
+
+def test_evaluation_logits_come_back_in_float32(tmp_path: Path) -> None:
+    store = labels(tmp_path)
+    store.write_evaluation(LOGITS, LOGITS[:1])
+    validation, test = store.read_evaluation()
+    assert validation.dtype == np.float32
+    assert np.array_equal(validation, LOGITS)
+    assert np.array_equal(test, LOGITS[:1])
