@@ -1,11 +1,14 @@
 """The Typer application: its commands, and how failures become exit codes."""
 
+import errno
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -26,6 +29,9 @@ COMMANDS = {
     "list": "compress.cli.list:list_command",
 }
 BUG = 70
+INTERRUPTED = 130
+PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
+"""System errors that are about the user's disk, wherever they come from."""
 STEPS = """\
 From a big classifier to a small one that is proven on its device:
 
@@ -49,9 +55,15 @@ app = typer.Typer(
 
 
 class _State:
-    """What the options before the command set."""
+    """What the process knows of itself.
+
+    Attributes:
+        debug: Whether tracebacks are shown.
+        verdict: Whether a command chose its exit code, as the gate does.
+    """
 
     debug = False
+    verdict = False
 
 
 def fail(error: BaseException) -> NoReturn:
@@ -69,13 +81,23 @@ def fail(error: BaseException) -> NoReturn:
         raise typer.Exit(error.exit_code)
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
-        raise typer.Exit(130)
+        raise typer.Exit(INTERRUPTED)
     if isinstance(error, ModuleNotFoundError) and _missing_extra(error.name):
         sys.stderr.write(
             f"error: this command needs {error.name}, which is not installed\n"
             'hint: pip install "compress-edge[train]"\n'
         )
         raise typer.Exit(4)
+    if isinstance(error, MemoryError):
+        sys.stderr.write(
+            "error: this machine has not enough memory\n"
+            "hint: smaller batches or fewer students at a time need less\n"
+        )
+        raise typer.Exit(4)
+    if isinstance(error, OSError) and error.errno in PLACE:
+        place = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"error: {place}{error.strerror}\n")
+        raise typer.Exit(3)
     sys.stderr.write(
         f"error: {type(error).__name__}: {error}\n"
         "hint: this is a bug in compress; run again with --debug before the command and report it\n"
@@ -97,7 +119,10 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*args, **options)
             sys.stdout.flush()
-        except (typer.Exit, typer.Abort, typer.BadParameter):
+        except typer.Exit:
+            _State.verdict = True
+            raise
+        except (typer.Abort, typer.BadParameter):
             raise
         except BrokenPipeError:
             # the reader of a pipe left (`| head`): nobody is there to tell
@@ -144,11 +169,24 @@ def register() -> None:
         )
 
 
+def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     """Run the program; an import that fails ends with 70, never with 1."""
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         register()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - a broken installation must not look like a verdict
         sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
         sys.exit(BUG)
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        # Typer itself ends with 1 on Ctrl-C or a closed pipe outside a command; 1 is the gate's
+        if end.code == 1 and not _State.verdict:
+            sys.exit(INTERRUPTED)
+        raise
