@@ -1,0 +1,197 @@
+"""The installed command: what it shows, and the code it ends with."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from compress import errors
+from compress.version import VERSION
+from tests.conftest import ROOT, RunCli
+
+FAKE = """
+import sys, types
+from compress import errors
+from compress.cli import app
+def fake() -> None:
+    {body}
+sys.modules["fake"] = types.SimpleNamespace(fake=fake)
+app.COMMANDS = {{"fake": "fake:fake"}}
+"""
+"""Run before the program: its only command is ours."""
+
+BLOCK = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {names}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Absent())
+"""
+"""Run before the program: some packages are not installed."""
+
+TRAIN_EXTRA = {"torch", "torchvision", "onnx", "onnxscript", "onnxsim", "safetensors", "sklearn"}
+
+
+def _command(body: str) -> str:
+    return FAKE.format(body=body)
+
+
+def test_version(run_cli: RunCli) -> None:
+    finished = run_cli("--version")
+    assert (finished.code, finished.stdout) == (0, f"compress {VERSION}\n")
+
+
+def test_the_bare_command_shows_the_four_steps_in_order(run_cli: RunCli) -> None:
+    finished = run_cli()
+    assert finished.code == 0
+    steps = re.findall(r"^  \d  compress (\w+)", finished.stdout, re.MULTILINE)
+    assert steps == ["distill", "export", "bench", "gate"]
+
+
+@pytest.mark.parametrize("spelling", ["--help", "-h"])
+def test_help_lists_every_command_of_the_contract(run_cli: RunCli, spelling: str) -> None:
+    finished = run_cli(spelling)
+    assert finished.code == 0
+    listed = re.findall(r"^│ ([a-z-]+) ", finished.stdout, re.MULTILINE)
+    assert listed == [
+        *("train", "distill", "soft-labels", "export", "bench", "gate"),
+        *("check", "predict", "report", "list"),
+    ]
+
+
+def test_a_checkout_has_a_launcher() -> None:
+    finished = subprocess.run(
+        [sys.executable, ROOT / "cli.py", "--version"], capture_output=True, text=True, check=False
+    )
+    assert (finished.returncode, finished.stdout) == (0, f"compress {VERSION}\n")
+
+
+@pytest.mark.parametrize("arguments", [["destill"], ["distill", "--tempature", "4"], ["--nope"]])
+def test_a_misspelling_is_a_usage_error_that_shows_it(
+    run_cli: RunCli, arguments: list[str]
+) -> None:
+    finished = run_cli(*arguments)
+    assert finished.code == 2
+    assert [a for a in arguments if a in finished.stderr]
+    assert finished.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.ConfigError, 2),
+        (errors.InputError, 3),
+        (errors.MachineError, 4),
+        (errors.UnusableError, 5),
+        (errors.InconclusiveError, 6),
+        (errors.Interrupted, 130),
+    ],
+)
+def test_an_expected_failure_is_two_lines_and_its_code(
+    run_cli: RunCli, kind: type[errors.CompressError], code: int
+) -> None:
+    body = f"raise errors.{kind.__name__}('no such thing: 7', hint='take 8')"
+    finished = run_cli("fake", code=_command(body))
+    assert finished.code == code
+    assert finished.stderr == "error: no such thing: 7\nhint: take 8\n"
+    assert finished.stdout == ""
+
+
+def test_a_failure_without_a_hint_is_one_line(run_cli: RunCli) -> None:
+    finished = run_cli("fake", code=_command("raise errors.InputError('a.onnx is missing')"))
+    assert finished.stderr == "error: a.onnx is missing\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("raise ValueError('shape')", 70, "ValueError: shape"),
+        ("import no_such_package", 70, "No module named 'no_such_package'"),
+        ("assert False", 70, "this is a bug in compress"),
+        ("raise KeyboardInterrupt", 130, "interrupted"),
+        ("raise MemoryError", 4, "not enough memory"),
+        ("raise OSError(28, 'No space left on device', 'a.png')", 3, "a.png: No space left"),
+        ("raise OSError(13, 'Permission denied', '/x')", 3, "/x: Permission denied"),
+        ("raise OSError(5, 'Input/output error')", 70, "Input/output error"),
+    ],
+)
+def test_anything_else_is_told_without_a_traceback(
+    run_cli: RunCli, body: str, code: int, said: str
+) -> None:
+    finished = run_cli("fake", code=_command(body))
+    assert finished.code == code
+    assert said in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_debug_shows_the_traceback(run_cli: RunCli) -> None:
+    code = _command("raise errors.InputError('a.onnx is missing')")
+    finished = run_cli("--debug", "fake", code=code)
+    assert finished.code == 3
+    assert "Traceback" in finished.stderr
+
+
+def test_a_command_may_end_with_a_verdict(run_cli: RunCli) -> None:
+    assert run_cli("fake", code=_command("import typer; raise typer.Exit(1)")).code == 1
+
+
+def test_a_broken_installation_never_looks_like_a_failed_gate(run_cli: RunCli) -> None:
+    code = 'from compress.cli import app\napp.COMMANDS["gate"] = "compress.cli.gone:gate"\n'
+    finished = run_cli("gate", code=code)
+    assert finished.code == 70
+    assert "No module named 'compress.cli.gone'" in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_a_missing_extra_is_named_with_the_line_that_installs_it(
+    run_cli: RunCli, command: str
+) -> None:
+    finished = run_cli(command, code=BLOCK.format(names=TRAIN_EXTRA))
+    assert finished.code == 4
+    last = finished.stderr.splitlines()[-2]
+    assert re.fullmatch(r"error: this command needs \w+, which is not installed", last)
+    assert finished.stderr.endswith('hint: pip install "compress-edge[train]"\n')
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_command_with_130(tmp_path: Path, number: signal.Signals) -> None:
+    body = "import pathlib, time; pathlib.Path('started').touch(); time.sleep(60)"
+    program = f"{_command(body)}\nfrom compress.cli.app import main\nmain()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "fake"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as process:
+        deadline = time.monotonic() + 30
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=30)
+    assert (process.returncode, said) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [(["fake"], 0), (["fake", "--help"], 130)], ids=["command", "help"]
+)
+def test_a_reader_that_leaves_is_no_failed_gate(
+    tmp_path: Path, arguments: list[str], expected: int
+) -> None:
+    program = (
+        f"{_command('sys.stdout.write(chr(120) * 1_000_000)')}\n"
+        "from compress.cli.app import main\nmain()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        process.wait(timeout=60)
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == expected
