@@ -49,7 +49,7 @@ class InconclusiveError(CompressError):
     exit_code: ClassVar[int] = 6
 
 
-class Interrupted(CompressError):
+class Interrupted(CompressError):  # noqa: N818 - not an error: somebody asked
     """The user or the system asked the program to stop; what was finished is saved."""
 
     exit_code: ClassVar[int] = 130

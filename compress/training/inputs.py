@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from compress.data import augment
+from compress.data.augment import apply, targets
 from compress.data.images import ImageSet
 from compress.data.views import View
 from compress.training.device import resident
@@ -91,7 +91,7 @@ class TrainingImages:
 
     def rows(self, view: View, rows: Tensor) -> Tensor:
         """The augmented uint8 images of some rows, whatever batch they are part of."""
-        return augment.apply(self.pixels, view.parameters, rows)
+        return apply(self.pixels, view.parameters, rows)
 
     def batches(
         self, view: View, batch_size: int, *, start: int = 0, share: Callable[[int], slice]
@@ -109,8 +109,8 @@ class TrainingImages:
 
         def prepare(number: int) -> Batch:
             rows = order[number * batch_size : (number + 1) * batch_size][part]
-            targets = augment.targets(self.labels, view.parameters, rows, self.classes)
-            return Batch(self.rows(view, rows), targets, rows)
+            labels = targets(self.labels, view.parameters, rows, self.classes)
+            return Batch(self.rows(view, rows), labels, rows)
 
         numbers = range(start, self.count // batch_size)
         if self._workers == 0:

@@ -18,8 +18,8 @@ from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, InputError
 from compress.models import cost
-from compress.models.weights import Weights, WeightsHeader, complete, instantiate, load
 from compress.models.folding import fold_batchnorm
+from compress.models.weights import Weights, WeightsHeader, complete, instantiate, load
 from compress.records.soft_labels import TeacherDescription
 from compress.training.device import placed, synchronize
 from compress.training.distributed import World
@@ -311,11 +311,12 @@ class Teacher:
             )
             if len(self.members) == 1:
                 return logits
-            log_p = evaluate.log_softmax(logits)
-            total = log_p if total is None else np.logaddexp(total, log_p)
+            log_p = evaluate.log_softmax(logits).astype(np.float32)
+            total = log_p if total is None else np.logaddexp(total, log_p).astype(np.float32)
         if total is None:
             raise ValueError("a teacher needs at least one member")
-        return (total - np.log(len(self.members))).astype(np.float32)
+        mean: NDArray[np.float32] = total - np.float32(np.log(len(self.members)))
+        return mean
 
 
 def check_accuracy(description: TeacherDescription, source: str) -> None:
