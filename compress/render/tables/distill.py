@@ -1,0 +1,210 @@
+"""The result of `compress distill` as a table that fits 80 columns and uses more."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compress import evaluate
+from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
+from compress.render.numbers import (
+    ABSENT,
+    HELPS,
+    HURTS,
+    NOISE,
+    amount,
+    duration,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    verdict,
+)
+from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
+
+STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow", "": ""}
+
+
+def table(record: DistillRecord) -> RenderableType:
+    """Teacher, students and controls; means over seeds and ensembles where there are any."""
+    parts: list[RenderableType] = [heading(record)]
+    if record.summary:
+        parts.append(summary_table(record.summary))
+    parts.append(_rows_table(record))
+    if record.ensembles:
+        parts.append(_ensembles_table(record.ensembles))
+    parts.append(Text(notes(record), style="dim"))
+    return Group(*parts)
+
+
+def heading(record: DistillRecord) -> Text:
+    """What was trained on what, in a line or two."""
+    return Text.assemble(
+        (record.data, "bold"),
+        f": {record.train_images:,} training, {record.val_images:,} validation, "
+        f"{record.test_images:,} test images; {record.epochs} epochs; "
+        f"{record.soft_labels} soft labels; {duration(record.seconds)}",
+    )
+
+
+def notes(record: DistillRecord) -> str:
+    """What the numbers are, and what a reader must know to trust them."""
+    gains = any(row.kd_gain is not None for row in record.students)
+    lines = [
+        "Top-1 in per cent of the test images, at the epoch with the best validation top-1; "
+        "last: at the last epoch. Ranges are 95% intervals (Wilson"
+        + ("; KD gain: points over the control, paired by image)." if gains else ")."),
+    ]
+    if record.teacher.foreign:
+        lines.append(
+            "The teacher comes from outside: it may have been trained on the validation images."
+        )
+    if any(verdict(row.kd_gain_low, row.kd_gain_high) == HURTS for row in record.students):
+        lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
+    return "\n".join(lines)
+
+
+def teacher_range(record: DistillRecord) -> tuple[float, float]:
+    """The 95% Wilson interval of the teacher's test top-1."""
+    return evaluate.wilson(round(record.teacher.top1 * record.test_images), record.test_images)
+
+
+def in_order(students: Sequence[StudentRow]) -> list[StudentRow]:
+    """Students of one model together, each model's controls after them."""
+    models = list(dict.fromkeys(row.model for row in students))
+    return sorted(students, key=lambda row: (models.index(row.model), row.role == "control"))
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One fact per row, and how it is written on one line and on several."""
+
+    head: str
+    teacher: Callable[[TeacherRow], str | Text]
+    student: Callable[[StudentRow], str | Text]
+
+
+def name(label: str, role: str, joint: str) -> Text:
+    """A row's name, with what it is where that is not a student.
+
+    Args:
+        label: The student's label or the teacher's name.
+        role: `teacher`, `student` or `control`.
+        joint: Between the two; a line break also splits long labels.
+    """
+    text = Text(broken(label) if joint == "\n" else label)
+    if role != "student":
+        text.append(joint + {"control": "no KD (control)"}.get(role, role), style="dim")
+    return text
+
+
+def gain(value: float | None, low: float | None, high: float | None, joint: str) -> Text:
+    """A KD gain with what its interval says, in the verdict's colour, and the interval.
+
+    Args:
+        value: A difference of fractions, or None.
+        low: Lower end of its interval, or None.
+        high: Upper end.
+        joint: Before the interval: a line break, or spaces.
+    """
+    said = verdict(low, high)
+    if value is None or low is None or high is None:
+        return Text(points(value))
+    return Text.assemble(points(value), " ", (said, STYLES[said]), joint, points_range(low, high))
+
+
+def _nothing(_row: TeacherRow) -> str:
+    return ABSENT
+
+
+def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
+    """Every column by name, its parts joined by spaces or line breaks."""
+    teacher_top1 = joint.join([percent(record.teacher.top1), percent_range(*teacher_range(record))])
+    return {
+        "name": _Column(
+            "",
+            lambda t: name(t.name, "teacher", joint),
+            lambda s: name(s.label, s.role, joint),
+        ),
+        "label": _Column("", lambda t: t.name, lambda s: s.label),
+        "top1": _Column(
+            "test\ntop-1",
+            lambda _: teacher_top1,
+            lambda s: joint.join([percent(s.top1), percent_range(s.top1_low, s.top1_high)]),
+        ),
+        "last": _Column("test\nlast", _nothing, lambda s: percent(s.last_top1)),
+        "val": _Column("val\ntop-1", lambda t: percent(t.val_top1), lambda s: percent(s.val_top1)),
+        "train": _Column("train\ntop-1", _nothing, lambda s: percent(s.train_top1)),
+        "gain": _Column(
+            "KD gain\npoints",
+            _nothing,
+            lambda s: gain(s.kd_gain, s.kd_gain_low, s.kd_gain_high, joint),
+        ),
+        "epoch": _Column("best\nepoch", _nothing, lambda s: str(s.selected_epoch)),
+        "agreement": _Column("agrees\n%", _nothing, lambda s: percent(s.agreement)),
+        "ece": _Column("ECE\n%", lambda t: percent(t.ece), lambda s: percent(s.ece)),
+        "parameters": _Column(
+            "para-\nmeters", lambda t: amount(t.parameters), lambda s: amount(s.parameters)
+        ),
+        "macs": _Column("\nMACs", lambda t: amount(t.macs), lambda s: amount(s.macs)),
+        "seconds": _Column("\ntime", lambda t: duration(t.seconds), lambda s: duration(s.seconds)),
+    }
+
+
+ACCURACY = ("name", "top1", "last", "val", "train", "gain")
+COST = ("label", "epoch", "agreement", "ece", "parameters", "macs", "seconds")
+
+
+def _rows_table(record: DistillRecord) -> RenderableType:
+    def layout(joint: str, names: Sequence[str]) -> Table:
+        columns = [_columns(record, joint)[name] for name in names]
+        rows: list[Row] = [[column.teacher(record.teacher) for column in columns]]
+        rows += [[column.student(row) for column in columns] for row in in_order(record.students)]
+        return grid([column.head for column in columns], rows)
+
+    everything = (*ACCURACY, *COST[1:])
+    return FirstThatFits(
+        layout("  ", everything),
+        layout("\n", everything),
+        Group(layout("\n", ACCURACY), layout("  ", COST)),
+    )
+
+
+def summary_table(summary: Sequence[SummaryRow]) -> RenderableType:
+    """Mean and standard deviation over seeds, and the mean KD gain with its t interval."""
+
+    def layout(joint: str) -> Table:
+        with_gain = any(row.kd_gain_mean is not None for row in summary)
+        heads = ["over seeds", "seeds", "test top-1\nmean ± sd", "test last\nmean ± sd"]
+        rows: list[Row] = []
+        for row in summary:
+            cells: list[str | Text] = [
+                name(row.label, row.role if with_gain else "student", joint),
+                str(row.seeds),
+                f"{percent(row.top1_mean)} ± {percent(row.top1_sd)}",
+                f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
+            ]
+            if with_gain:
+                cells.append(gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high, joint))
+            rows.append(cells)
+        return grid([*heads, "mean KD gain\npoints"] if with_gain else heads, rows)
+
+    return FirstThatFits(layout("  "), layout("\n"))
+
+
+def _ensembles_table(ensembles: Sequence[EnsembleRow]) -> Table:
+    return grid(
+        ["ensemble", "members", "test top-1", "members' mean", "gain"],
+        [
+            [
+                row.label,
+                str(row.members),
+                f"{percent(row.top1)}  {percent_range(row.top1_low, row.top1_high)}",
+                percent(row.mean_member_top1),
+                points(row.top1 - row.mean_member_top1),
+            ]
+            for row in ensembles
+        ],
+    )
