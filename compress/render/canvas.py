@@ -1,0 +1,105 @@
+"""The look of every figure, and how one becomes the bytes of a PNG or SVG."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+Format = Literal["png", "svg"]
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa0", "#8c6d31")
+"""Okabe and Ito's colours, which stay apart for colour-blind readers, and two more."""
+INK = "#222222"
+
+STYLE: Any = {  # matplotlib's type lists every key, and differs by version
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "compress",
+}
+WIDTH, HEIGHT = 4.6, 3.2
+"""Inches of one panel: at a phone's width the letters are still readable."""
+
+
+@dataclass(frozen=True)
+class Shade:
+    """How one model is drawn in every figure.
+
+    Attributes:
+        color: Of line and mark.
+        turn: How often the colours were used up before; later turns get other marks and dashes.
+    """
+
+    color: str
+    turn: int = 0
+
+
+def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, Shade]:
+    """A shade per name; the control of one student takes its colour, any other is dark.
+
+    Args:
+        students: Names, in order.
+        controls: Names that hold `-control` after that of their student.
+    """
+    found = {
+        name: Shade(PALETTE[place % len(PALETTE)], place // len(PALETTE))
+        for place, name in enumerate(dict.fromkeys(students))
+    }
+    for name in controls:
+        found[name] = found.get(name.replace("-control", ""), Shade(INK))
+    return found
+
+
+def legend(figure: Figure, axes: Axes, *, columns: int) -> None:
+    """Put the names of what the axes show below the figure, where they cover nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+
+
+def single(
+    draw: Callable[[Axes], None],
+    image: Format,
+    *,
+    width: float = WIDTH,
+    height: float = HEIGHT,
+    key: bool = True,
+) -> bytes:
+    """One panel, with its legend below.
+
+    Args:
+        draw: Fills the panel.
+        image: Of the result.
+        width: In inches.
+        height: In inches, without the legend.
+        key: Whether there is a legend.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        axes = figure.subplots()
+        draw(axes)
+        if key:
+            names = axes.get_legend_handles_labels()[1]
+            columns = 2 if names and max(len(name) for name in names) < 26 else 1
+            rows = -(-len(names) // columns)
+            figure.set_size_inches(width, height + 0.2 * rows)
+            legend(figure, axes, columns=columns)
+        return rendered(figure, image)
+
+
+def rendered(figure: Figure, image: Format) -> bytes:
+    """The figure's bytes, the same for the same content: no date, no version in them."""
+    stream = io.BytesIO()
+    metadata = {"Date": None, "Creator": None} if image == "svg" else {"Software": None}
+    figure.savefig(stream, format=image, dpi=150, metadata=metadata)
+    return stream.getvalue()

@@ -1,0 +1,220 @@
+"""Figures of finished models: accuracy against cost, reliability, confusion; a run's PNGs."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from compress.files import write_bytes
+from compress.records.distill import StudentRow, TeacherRow
+from compress.records.report import Answers, families
+from compress.records.run import EpochRecord
+from compress.render.canvas import INK, Format, Shade, shades, single
+from compress.render.learning_curves import curves
+from compress.render.numbers import amount, percent
+
+MOST_NAMED_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class Point:
+    """A model in the plane of cost and accuracy; accuracies are fractions.
+
+    Attributes:
+        label: Its name in the legend.
+        role: Decides the mark: star, dot, ring.
+        macs: Multiply-accumulates of one image.
+        top1: Test accuracy.
+        low: Lower end of what is known of it.
+        high: Upper end.
+    """
+
+    label: str
+    role: Literal["teacher", "student", "control"]
+    macs: int
+    top1: float
+    low: float
+    high: float
+
+
+def teacher_point(row: TeacherRow) -> Point:
+    """A teacher as a point."""
+    return Point(f"{row.name} (teacher)", "teacher", row.macs, row.top1, row.top1, row.top1)
+
+
+def student_points(rows: Sequence[StudentRow], prefix: str = "") -> list[Point]:
+    """Students as points: one seed with its Wilson interval, several as mean, least and most.
+
+    Args:
+        rows: Of one run; controls are drawn as such only beside students.
+        prefix: Put before each label.
+    """
+    names = families(rows)
+    taught = any(row.role == "student" for row in rows)
+    points = []
+    for family in dict.fromkeys(names.values()):
+        members = [row for row in rows if names[row.label] == family]
+        values = [row.top1 for row in members]
+        lows = values if len(members) > 1 else [members[0].top1_low]
+        highs = values if len(members) > 1 else [members[0].top1_high]
+        mean = sum(values) / len(values)
+        first = members[0]
+        role = first.role if taught else "student"
+        points.append(Point(prefix + family, role, first.macs, mean, min(lows), max(highs)))
+    return points
+
+
+def accuracy_against_macs(points: Sequence[Point], image: Format) -> bytes:
+    """Test top-1 over multiply-accumulates; bars are 95% intervals or the range over seeds."""
+    looks = shades(
+        [point.label for point in points if point.role == "student"],
+        [point.label for point in points if point.role == "control"],
+    )
+    sharing = Counter(point.macs for point in points)
+
+    def draw(axes: Axes) -> None:
+        drawn: Counter[int] = Counter()
+        for point in points:
+            # models of one cost are set side by side, or their bars would hide each other
+            step = min(0.03, 0.12 / sharing[point.macs])
+            aside = drawn[point.macs] - (sharing[point.macs] - 1) / 2
+            drawn[point.macs] += 1
+            look = looks.get(point.label, Shade(INK))
+            mark = "*" if point.role == "teacher" else ("o", "s")[look.turn % 2]
+            axes.errorbar(
+                point.macs * 10 ** (step * aside),
+                100 * point.top1,
+                yerr=[[100 * (point.top1 - point.low)], [100 * (point.high - point.top1)]],
+                fmt=mark,
+                markersize=13 if mark == "*" else 7,
+                color=look.color,
+                markerfacecolor="white" if point.role == "control" else None,
+                elinewidth=1.2,
+                capsize=3,
+                label=point.label,
+            )
+        axes.set_xscale("log")
+        axes.set_xlim(min(sharing) / 1.8, max(sharing) * 1.8)
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(lambda value, _place: _tick(value))
+        axes.set_xlabel("multiply-accumulates per image")
+        axes.set_ylabel("test top-1, %")
+
+    return single(draw, image)
+
+
+def reliability(models: Sequence[tuple[str, Answers]], image: Format) -> bytes:
+    """How often answers of a given confidence are right; bigger dots hold more images.
+
+    Args:
+        models: Each by the name to show.
+        image: Of the result.
+    """
+    looks = shades(
+        [name for name, answers in models if answers.role == "student"],
+        [name for name, answers in models if answers.role == "control"],
+    )
+
+    def draw(axes: Axes) -> None:
+        axes.plot([0, 1], [0, 1], color="#999999", linestyle=":", linewidth=1)
+        for name, answers in models:
+            look = looks.get(name, Shade(INK))
+            bins = answers.reliability
+            total = sum(one.count for one in bins)
+            x, y = [one.confidence for one in bins], [one.top1 for one in bins]
+            dashes = "--" if answers.role == "control" else ("-", "-.")[look.turn % 2]
+            label = f"{name}: ECE {percent(answers.ece, 1)}%"
+            axes.plot(x, y, color=look.color, linestyle=dashes, linewidth=1.3, label=label)
+            sizes = [8 + 150 * one.count / total for one in bins]
+            axes.scatter(x, y, s=sizes, color=look.color, alpha=0.8, linewidths=0)
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence", ylabel="share that is right")
+        axes.xaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+
+    return single(draw, image, height=3.8)
+
+
+def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str], image: Format) -> bytes:
+    """Per cent of each true class (row) answered as each class (column)."""
+    counts = np.asarray(matrix, dtype=np.float64)
+    shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    named = len(class_names) <= MOST_NAMED_CLASSES
+    side = max(4.6, 1.6 + 0.38 * len(class_names)) if named else 6.4
+
+    def draw(axes: Axes) -> None:
+        shown = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
+        axes.grid(visible=False)
+        axes.set_xlabel("answer")
+        axes.set_ylabel("true class")
+        if named:
+            ticks = range(len(class_names))
+            short = [name if len(name) <= 14 else name[:13] + "…" for name in class_names]
+            axes.set_xticks(ticks, short)
+            if max(map(len, short)) > 2:
+                for label in axes.get_xticklabels():
+                    label.set(rotation=45, ha="right", rotation_mode="anchor")
+            axes.set_yticks(ticks, short)
+            _write_shares(axes, shares)
+        else:
+            axes.get_figure(root=True).colorbar(  # type: ignore[union-attr]
+                shown, ax=axes, shrink=0.8, label="% of the true class"
+            )
+
+    return single(draw, image, width=side, height=side if named else 5.4, key=False)
+
+
+def write_run_plots(
+    folder: Path,
+    epochs: Sequence[EpochRecord],
+    rows: Sequence[StudentRow],
+    teacher: TeacherRow | None = None,
+) -> list[Path]:
+    """Write the PNGs of a finished run.
+
+    Args:
+        folder: Where to; made if missing.
+        epochs: The learning curves.
+        rows: Students and controls.
+        teacher: Theirs, where there is one.
+
+    Returns:
+        The files.
+
+    Raises:
+        InputError: One cannot be written.
+    """
+    points = [teacher_point(teacher)] if teacher else []
+    plots = {"accuracy-macs.png": accuracy_against_macs([*points, *student_points(rows)], "png")}
+    if epochs:
+        plots["curves.png"] = curves(epochs, rows, "png")
+    for name, content in plots.items():
+        write_bytes(folder / name, content)
+    return [folder / name for name in sorted(plots)]
+
+
+def _tick(value: float) -> str:
+    """A power-scale tick without trailing zeros: `50 M`."""
+    number, _, unit = amount(round(value)).partition(" ")
+    return f"{float(number):g} {unit}".strip()
+
+
+def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
+    for (row, column), share in np.ndenumerate(shares):
+        if share >= 0.5:
+            axes.text(
+                column,
+                row,
+                f"{share:.0f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if share > 35 else "#222222",
+            )
