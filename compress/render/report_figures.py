@@ -1,0 +1,122 @@
+"""The figures of a report: which there are, what they are called, and what they show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.records.distill import DistillRecord
+from compress.records.report import Answers, RunReport
+from compress.render import learning_curves, plots
+from compress.render.canvas import Format
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One picture.
+
+    Attributes:
+        name: File name without ending, unique in its run.
+        title: Above it.
+        caption: What to look for; also said to those who cannot see it.
+        content: PNG or SVG bytes.
+    """
+
+    name: str
+    title: str
+    caption: str
+    content: bytes
+
+
+def run_figures(run: RunReport, image: Format) -> list[Figure]:
+    """Curves, accuracy against cost, and reliability of a run."""
+    figures = []
+    if run.epochs:
+        drawn = (run.epochs, run.rows, image)
+        figures += [
+            Figure(
+                "accuracy",
+                "Accuracy by epoch",
+                "Top-1 on the validation split; dotted, on the augmented training images. "
+                "Dashed lines are controls without a teacher; bands span the seeds.",
+                learning_curves.accuracy(*drawn),
+            ),
+            Figure(
+                "validation-loss",
+                "Validation loss by epoch",
+                "Cross-entropy with the true labels on the validation split, in nats.",
+                learning_curves.validation_loss(*drawn),
+            ),
+            Figure(
+                "training-loss",
+                "Training loss by epoch",
+                "Each student's own objective: levels compare only among equal losses.",
+                learning_curves.training_loss(*drawn),
+            ),
+        ]
+    figures.append(
+        Figure(
+            "accuracy-macs",
+            "Accuracy against cost",
+            "Test top-1 over multiply-accumulates per image. Star: teacher; rings: controls. "
+            "Bars: 95% intervals, or least and most over seeds. Models of equal cost are set "
+            "side by side.",
+            plots.accuracy_against_macs(_points(run), image),
+        )
+    )
+    if run.answers:
+        figures.append(
+            Figure(
+                "reliability",
+                "Reliability",
+                "How often answers of a given confidence are right: on the dotted line, "
+                "confidence can be taken at its word; below it, the model is overconfident. "
+                "Bigger dots hold more test images.",
+                plots.reliability([(_name(one, run), one) for one in run.answers], image),
+            )
+        )
+    return figures
+
+
+def confusion_figure(answers: Answers, run: RunReport, image: Format) -> Figure:
+    """Which classes a model takes for which."""
+    return Figure(
+        f"confusion-{answers.label}",
+        f"Confusion of {_name(answers, run)}",
+        "Per cent of each true class (row) answered as each class (column).",
+        plots.confusion(answers.confusion, run.class_names, image),
+    )
+
+
+def overview_figures(runs: Sequence[RunReport], image: Format) -> list[Figure]:
+    """Accuracy against cost over several runs, one picture per data set."""
+    figures = []
+    for place, data in enumerate(dict.fromkeys(run.result.data for run in runs), start=1):
+        points = [
+            point
+            for number, run in enumerate(runs, start=1)
+            if run.result.data == data
+            for point in _points(run, prefix=f"{number}: ")
+        ]
+        points = list(dict.fromkeys(points))
+        figures.append(
+            Figure(
+                f"overview-{place}",
+                f"{data}: accuracy against cost, all runs",
+                "Test top-1 over multiply-accumulates per image, models by number of their run.",
+                plots.accuracy_against_macs(points, image),
+            )
+        )
+    return figures
+
+
+def _points(run: RunReport, prefix: str = "") -> list[plots.Point]:
+    points = plots.student_points(run.rows, prefix)
+    if isinstance(run.result, DistillRecord):
+        teacher = run.result.teacher
+        return [plots.teacher_point(teacher), *points]
+    return points
+
+
+def _name(answers: Answers, run: RunReport) -> str:
+    if answers.role == "teacher" and isinstance(run.result, DistillRecord):
+        return f"{run.result.teacher.name} (teacher)"
+    return answers.label

@@ -1,0 +1,107 @@
+"""A report as Markdown with pictures beside it, for a repository or an issue."""
+
+from collections.abc import Iterator, Sequence
+
+from compress.records.report import Answers, ReportRecord, RunReport
+from compress.render import report_sheets
+from compress.render.report_figures import (
+    Figure,
+    confusion_figure,
+    overview_figures,
+    run_figures,
+)
+from compress.render.report_sheets import MOST_CHANGED, Sheet
+
+SPECIAL = "\\`*_[]<>|#"
+
+
+def document(record: ReportRecord) -> tuple[str, dict[str, bytes]]:
+    """The text, and the pictures it shows.
+
+    Args:
+        record: What `compress report` found.
+
+    Returns:
+        GitHub-flavoured Markdown, and PNGs by their path beside it.
+    """
+    pictures: dict[str, bytes] = {}
+    runs = record.runs
+    title = runs[0].result.run if len(runs) == 1 else f"{len(runs)} runs"
+    lines = [f"# Report of {plain(title)}", ""]
+    if len(runs) > 1:
+        lines += _sheet(report_sheets.comparison(runs))
+        lines += _pictures(overview_figures(runs, "png"), "", pictures)
+    for number, run in enumerate(runs, start=1):
+        lines += _run(run, number, len(runs) == 1, pictures)
+    lines += [f"Made by compress {plain(record.version)}.", ""]
+    return "\n".join(lines), pictures
+
+
+def plain(text: str) -> str:
+    """Text from outside, with everything that Markdown would take for its own escaped."""
+    escaped = "".join(f"\\{char}" if char in SPECIAL else char for char in text)
+    return " ".join(escaped.split())
+
+
+def _run(run: RunReport, number: int, alone: bool, pictures: dict[str, bytes]) -> Iterator[str]:
+    if not alone:
+        yield from (f"## {number}: {plain(run.result.run)}", "")
+    yield from (plain(report_sheets.subtitle(run)), "")
+    for line in (*report_sheets.headlines(run), *run.notes):
+        yield f"- {plain(line)}"
+    yield ""
+    for sheet in (
+        report_sheets.over_seeds(run),
+        report_sheets.accuracy(run),
+        report_sheets.cost(run),
+        report_sheets.ensembles(run),
+    ):
+        yield from _sheet(sheet)
+    prefix = "" if alone else f"{number}-"
+    yield from _pictures(run_figures(run, "png"), prefix, pictures)
+    for answers in run.answers:
+        yield from _answers(answers, run, prefix, pictures)
+    yield from ("### Where it comes from", "")
+    for sheet in report_sheets.provenance(run):
+        yield from _sheet(sheet)
+
+
+def _answers(
+    answers: Answers, run: RunReport, prefix: str, pictures: dict[str, bytes]
+) -> Iterator[str]:
+    if answers.role == "control":
+        return
+    figure = confusion_figure(answers, run, "png")
+    yield from (f"### {plain(figure.title.removeprefix('Confusion of '))}", "")
+    words = report_sheets.agreement_words(answers)
+    if words:
+        yield from (plain(words), "")
+    yield from _pictures([figure], prefix, pictures)
+    if answers.classes:
+        sheet, long = report_sheets.class_changes(answers)
+        if long:
+            half = MOST_CHANGED // 2
+            yield from (f"The {half} lowest and the {half} highest of {len(sheet.rows)}:", "")
+            rows = sheet.rows[:half] + sheet.rows[-half:]
+            sheet = Sheet(sheet.title, sheet.heads, rows, sheet.note)
+        yield from _sheet(sheet)
+
+
+def _sheet(sheet: Sheet | None) -> Iterator[str]:
+    if sheet is None:
+        return
+    yield from (f"**{plain(sheet.title)}**", "")
+    yield f"| {' | '.join(plain(head) for head in sheet.heads)} |"
+    yield f"|{'|'.join([' --- ', *[' ---: '] * (len(sheet.heads) - 1)])}|"
+    for row in sheet.rows:
+        yield f"| {' | '.join(plain(cell) for cell in row)} |"
+    yield ""
+    for line in sheet.note.splitlines():
+        yield from (plain(line), "")
+
+
+def _pictures(figures: Sequence[Figure], prefix: str, pictures: dict[str, bytes]) -> Iterator[str]:
+    for figure in figures:
+        path = f"plots/{prefix}{figure.name}.png"
+        pictures[path] = figure.content
+        yield from (f"![{plain(figure.title)}]({path})", "", plain(figure.caption), "")

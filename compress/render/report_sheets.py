@@ -1,0 +1,334 @@
+"""The words and tables of a report, before they become HTML or Markdown."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compress.records.distill import DistillRecord, StudentRow, SummaryRow
+from compress.records.report import Answers, RunReport, families
+from compress.render.numbers import (
+    ABSENT,
+    amount,
+    duration,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    verdict,
+)
+from compress.render.tables.distill import in_order, teacher_range
+from compress.render.tables.distill import notes as distill_notes
+from compress.render.tables.train import NOTES as TRAIN_NOTES
+
+MOST_CHANGED = 12
+"""Rows of the short table of classes; the long one holds all."""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table.
+
+    Attributes:
+        title: Above it.
+        heads: Column heads; the first column holds names.
+        rows: Cells of plain text, as many as heads.
+        note: Below it.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+
+
+def subtitle(run: RunReport) -> str:
+    """What was trained on what, in a line."""
+    result = run.result
+    soft = f"{result.soft_labels} soft labels, " if isinstance(result, DistillRecord) else ""
+    return (
+        f"{result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
+        f"{result.test_images:,} test images; {result.epochs} epochs, {soft}"
+        f"{duration(result.seconds)} on {result.environment.accelerator or result.environment.cpu}"
+    )
+
+
+def headlines(run: RunReport) -> list[str]:
+    """One sentence per student, or per kind of student where there are several seeds."""
+    result = run.result
+    teacher = result.teacher if isinstance(result, DistillRecord) else None
+    rows = [row for row in run.rows if row.role == "student"] or list(run.rows)
+    if result.summary:
+        return [
+            _summary_sentence(one)
+            for one in result.summary
+            if one.role == "student" or teacher is None
+        ]
+    sentences = []
+    for row in rows:
+        text = (
+            f"{row.label}: {percent(row.top1)}% top-1 "
+            f"({percent_range(row.top1_low, row.top1_high)})"
+        )
+        if teacher is not None:
+            text += (
+                f", {points(row.top1 - teacher.top1)} points from its teacher, with "
+                f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
+                f"{part_of(teacher.parameters, row.parameters)} parameters"
+            )
+        text += _gain_words(row.kd_gain, row.kd_gain_low, row.kd_gain_high)
+        sentences.append(text + ".")
+    return sentences
+
+
+def part_of(whole: int, part: int) -> str:
+    """A share of something, as people say it: `1/33 of its`, `0.7 of its`, `2.6 times its`."""
+    ratio = part / whole
+    if ratio < 0.45:
+        return f"1/{round(1 / ratio)} of its"
+    return f"{ratio:.2g} of its" if ratio < 1.05 else f"{ratio:.2g} times its"
+
+
+def _summary_sentence(one: SummaryRow) -> str:
+    text = (
+        f"{one.label}: {percent(one.top1_mean)} ± {percent(one.top1_sd)}% top-1 over "
+        f"{one.seeds} seeds"
+    )
+    return text + _gain_words(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high) + "."
+
+
+def _gain_words(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return ""
+    said = verdict(low, high)
+    return f"; {points(value)} points over its control" + (f": {said}" if said else "")
+
+
+def _gain_cell(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None or low is None or high is None:
+        return points(value)
+    return f"{points(value)} ({points_range(low, high)}) {verdict(low, high)}"
+
+
+def accuracy(run: RunReport) -> Sheet:
+    """How often teacher, students and controls are right."""
+    result = run.result
+    heads = ("model", "test top-1, % (95%)", "last epoch", "validation", "training")
+    if not isinstance(result, DistillRecord):
+        rows = tuple((row.label, *_accuracies(row)) for row in run.rows)
+        return Sheet("Accuracy", heads, rows, TRAIN_NOTES)
+    teacher = (
+        f"{result.teacher.name} (teacher)",
+        f"{percent(result.teacher.top1)} ({percent_range(*teacher_range(result))})",
+        ABSENT,
+        percent(result.teacher.val_top1),
+        *[ABSENT] * 3,
+    )
+    students = (
+        (
+            _name(row),
+            *_accuracies(row),
+            _gain_cell(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+            percent(row.agreement),
+        )
+        for row in in_order(run.rows)
+    )
+    taught = ("KD gain, points (95%)", "agreement, %")
+    return Sheet("Accuracy", (*heads, *taught), (teacher, *students), distill_notes(result))
+
+
+def _accuracies(row: StudentRow) -> tuple[str, str, str, str]:
+    return (
+        f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
+        percent(row.last_top1),
+        percent(row.val_top1),
+        percent(row.train_top1),
+    )
+
+
+def _name(row: StudentRow) -> str:
+    return f"{row.label} (no KD)" if row.role == "control" else row.label
+
+
+def cost(run: RunReport) -> Sheet:
+    """What the models cost, and how far their confidence can be trusted."""
+    heads = ("model", "parameters", "MACs", "ECE, %", "NLL, nats", "best epoch", "time")
+    rows: list[tuple[str, ...]] = []
+    distilled = isinstance(run.result, DistillRecord)
+    if isinstance(run.result, DistillRecord):
+        teacher = run.result.teacher
+        rows.append(
+            (
+                f"{teacher.name} (teacher)",
+                amount(teacher.parameters),
+                amount(teacher.macs),
+                percent(teacher.ece),
+                ABSENT,
+                ABSENT,
+                duration(teacher.seconds),
+            )
+        )
+    rows += [
+        (
+            _name(row) if distilled else row.label,
+            amount(row.parameters),
+            amount(row.macs),
+            percent(row.ece),
+            f"{row.nll:.3f}",
+            str(row.selected_epoch),
+            duration(row.seconds),
+        )
+        for row in in_order(run.rows)
+    ]
+    note = (
+        "ECE: expected calibration error, 15 bins. NLL: mean negative log-likelihood. Time: own "
+        "training and evaluation" + ("; for the teacher, its forward passes." if distilled else ".")
+    )
+    return Sheet("Calibration and cost", heads, tuple(rows), note)
+
+
+def over_seeds(run: RunReport) -> Sheet | None:
+    """Means and standard deviations over seeds, where there are several."""
+    if not run.result.summary:
+        return None
+    return Sheet(
+        "Over seeds",
+        ("model", "seeds", "test top-1, % mean ± sd", "last epoch", "mean KD gain, points (95%)"),
+        tuple(
+            (
+                one.label,
+                str(one.seeds),
+                f"{percent(one.top1_mean)} ± {percent(one.top1_sd)}",
+                f"{percent(one.last_top1_mean)} ± {percent(one.last_top1_sd)}",
+                _gain_cell(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high),
+            )
+            for one in run.result.summary
+        ),
+    )
+
+
+def ensembles(run: RunReport) -> Sheet | None:
+    """Averages of students, where the run made some."""
+    if not isinstance(run.result, DistillRecord) or not run.result.ensembles:
+        return None
+    return Sheet(
+        "Ensembles",
+        ("average of", "members", "test top-1, % (95%)", "members' mean", "gain, points"),
+        tuple(
+            (
+                one.label,
+                str(one.members),
+                f"{percent(one.top1)} ({percent_range(one.top1_low, one.top1_high)})",
+                percent(one.mean_member_top1),
+                points(one.top1 - one.mean_member_top1),
+            )
+            for one in run.result.ensembles
+        ),
+    )
+
+
+def class_changes(answers: Answers) -> tuple[Sheet, bool]:
+    """Per-class accuracy, the biggest changes from the teacher first.
+
+    Returns:
+        The table with all classes, and whether it is longer than a reader wants at first.
+    """
+    taught = [one for one in answers.classes if one.teacher_top1 is not None]
+    long = len(answers.classes) > MOST_CHANGED
+    if not taught:
+        lowest = sorted(answers.classes, key=lambda one: one.top1)
+        alone = tuple((one.name, str(one.images), percent(one.top1, 1)) for one in lowest)
+        return Sheet("Accuracy by class", ("class", "images", "top-1, %"), alone), long
+    ordered = sorted(taught, key=lambda one: one.top1 - (one.teacher_top1 or 0.0))
+    rows = tuple(
+        (
+            one.name,
+            str(one.images),
+            percent(one.teacher_top1, 1),
+            percent(one.top1, 1),
+            points(one.top1 - (one.teacher_top1 or 0.0), 1),
+            str(one.lost),
+            str(one.won),
+        )
+        for one in ordered
+    )
+    heads = ("class", "images", "teacher, %", "student, %", "change", "lost", "won")
+    note = "lost: images only the teacher gets right; won: only the student."
+    return Sheet("Changes by class", heads, rows, note), long
+
+
+def agreement_words(answers: Answers) -> str:
+    """Who is right on the test images, in a sentence; empty without a teacher."""
+    one = answers.agreement
+    if one is None:
+        return ""
+    total = one.both + one.teacher_only + one.student_only + one.neither
+
+    def share(count: int) -> str:
+        return f"{count:,} ({percent(count / total, 1)}%)"
+
+    return (
+        f"Of {total:,} test images both get {share(one.both)} right, only the teacher "
+        f"{share(one.teacher_only)}, only the student {share(one.student_only)}, "
+        f"nobody {share(one.neither)}."
+    )
+
+
+def provenance(run: RunReport) -> list[Sheet]:
+    """Where the numbers come from: inputs, automatic choices, machine."""
+    environment = run.result.environment
+    facts = [
+        ("processor", environment.cpu),
+        ("instruction sets", ", ".join(environment.instruction_sets) or ABSENT),
+        ("cores", str(environment.cores)),
+        ("accelerator", environment.accelerator or ABSENT),
+        ("system", f"{environment.system}, Python {environment.python}"),
+        ("packages", ", ".join(f"{k} {v}" for k, v in sorted(environment.packages.items()))),
+    ]
+    sheets = [
+        Sheet(
+            "Inputs",
+            ("input", "source", "sha256"),
+            tuple((name, one.source, one.sha256) for name, one in run.inputs.items()),
+        ),
+        Sheet("Chosen automatically", ("what", "choice"), tuple(run.choices.items())),
+        Sheet("Machine", ("what", "value"), tuple(facts)),
+    ]
+    return [sheet for sheet in sheets if sheet.rows]
+
+
+def comparison(runs: Sequence[RunReport]) -> Sheet:
+    """The students of several runs below each other; means where a run has several seeds."""
+    heads = ("run: model", "data", "test top-1, %", "KD gain, points (95%)", "parameters", "MACs")
+    rows = tuple(
+        (f"{number}: {cells[0]}", run.result.data, *cells[1:])
+        for number, run in enumerate(runs, start=1)
+        for cells in _compared(run)
+    )
+    return Sheet("All runs", heads, rows, "Ranges are 95% intervals; ± is one sd over seeds.")
+
+
+def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:
+    """Name, accuracy, gain, parameters and MACs of each kind of model in a run."""
+    if not run.result.summary:
+        return [
+            (
+                row.label,
+                f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
+                _gain_cell(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+                amount(row.parameters),
+                amount(row.macs),
+            )
+            for row in in_order(run.rows)
+        ]
+    names = families(run.rows)
+    firsts = {names[row.label]: row for row in reversed(run.rows)}
+    return [
+        (
+            one.label,
+            f"{percent(one.top1_mean)} ± {percent(one.top1_sd)} ({one.seeds} seeds)",
+            _gain_cell(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high),
+            amount(firsts[one.label].parameters),
+            amount(firsts[one.label].macs),
+        )
+        for one in run.result.summary
+        if one.label in firsts
+    ]
