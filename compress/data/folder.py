@@ -4,7 +4,11 @@ Classes are the sorted folder names. Pictures of any size, PNG, JPEG or another 
 made square as `compress.data.resize` says, the same way in training, benchmarks and prediction.
 """
 
-from collections.abc import Sequence
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +21,11 @@ from compress.errors import ConfigError, InputError
 from compress.progress import Progress
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm"})
+# What Pillow raised for pictures with random bytes changed, and what its decoders may raise.
+_DAMAGE = (
+    *(OSError, EOFError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError),
+    *(struct.error, zlib.error, Image.DecompressionBombError),
+)
 SPLIT_FOLDERS = {"train": ("train",), "validation": ("val", "validation"), "test": ("test",)}
 
 
@@ -101,11 +110,8 @@ def read_pictures(
     pixels = np.empty((len(paths), image_size, image_size, 3), dtype=np.uint8)
     progress.start("reading pictures", total=len(paths), unit="picture")
     for row, path in enumerate(paths):
-        try:
-            with Image.open(path) as picture:
-                pixels[row] = square(picture, image_size)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _unreadable(path, error) from error
+        with _opened(path) as picture:
+            pixels[row] = square(picture, image_size)
         progress.advance()
     progress.finish()
     return pixels
@@ -137,11 +143,8 @@ def common_size(paths: Sequence[Path]) -> int:
     """
     sizes: dict[tuple[int, int], Path] = {}
     for path in paths:
-        try:
-            with Image.open(path) as picture:
-                sizes.setdefault(picture.size, path)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise _unreadable(path, error) from error
+        with _opened(path) as picture:
+            sizes.setdefault(picture.size, path)
         if len(sizes) > 1:
             (first, a), (second, b) = sizes.items()
             raise ConfigError(
@@ -205,11 +208,20 @@ def _image_set(
     return ImageSet(name, pixels, labels, tuple(found))
 
 
-def _unreadable(path: Path, error: Exception) -> InputError:
-    if isinstance(error, UnidentifiedImageError):
-        reason = "not a picture"
-    elif isinstance(error, OSError) and error.strerror:
-        reason = error.strerror
-    else:
-        reason = str(error)
-    return InputError(f"cannot read picture {path}: {reason}")
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture, whose damage becomes an InputError that names it."""
+    try:
+        with warnings.catch_warnings():
+            # Odd tags in a readable picture are no news; a bomb of pixels is an error below.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                yield picture
+    except _DAMAGE as error:
+        if isinstance(error, UnidentifiedImageError):
+            reason = "not a picture"
+        elif isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = str(error)
+        raise InputError(f"cannot read picture {path}: {reason}") from error

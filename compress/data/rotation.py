@@ -21,10 +21,10 @@ def rotate(batch: Tensor, degrees: Tensor) -> Tensor:
         uint8, the same shape.
     """
     count, height, width, channels = batch.shape
-    radians = torch.deg2rad(degrees.double().cpu())
+    radians = torch.deg2rad(degrees.double())
     scale = float(1 << FRACTION_BITS)
     cosine, sine = (
-        (trigonometric * scale).round().long().to(batch.device)[:, None, None]
+        (trigonometric * scale).round().long()[:, None, None]
         for trigonometric in (radians.cos(), radians.sin())
     )
     # Twice the distance from the centre is a whole number for even and odd sides alike.

@@ -135,6 +135,26 @@ def test_an_unreadable_picture_is_named(damage, image_size, tmp_path):
         folder.read_test(tmp_path, image_size=image_size, progress=Silent())
 
 
+def test_pictures_with_random_damage_are_read_or_named(tmp_path):
+    generator = np.random.default_rng(0)
+    for suffix in ("png", "jpg", "bmp", "webp"):
+        path = tmp_path / f"x.{suffix}"
+        noise = generator.integers(0, 256, (12, 9, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(path)
+        content = path.read_bytes()
+        for _ in range(150):
+            damaged = bytearray(content)
+            for place in generator.integers(0, len(content), 4):
+                damaged[place] = generator.integers(256)
+            path.write_bytes(damaged)
+            try:
+                found = folder.read_pictures([path], image_size=8, progress=Silent())
+            except InputError as error:
+                assert path.name in error.message
+            else:
+                assert found.shape == (1, 8, 8, 3)
+
+
 def test_a_missing_picture_is_named(tmp_path):
     with pytest.raises(InputError, match=r"gone\.png: No such file"):
         folder.read_pictures([tmp_path / "gone.png"], image_size=8, progress=Silent())
