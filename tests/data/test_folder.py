@@ -135,24 +135,27 @@ def test_an_unreadable_picture_is_named(damage, image_size, tmp_path):
         folder.read_test(tmp_path, image_size=image_size, progress=Silent())
 
 
-def test_pictures_with_random_damage_are_read_or_named(tmp_path):
+def outcome(path: Path) -> str:
+    """What reading a picture comes to: its shape, or the message of the one error allowed."""
+    try:
+        return str(folder.read_pictures([path], image_size=8, progress=Silent()).shape)
+    except InputError as error:
+        return error.message
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
+def test_pictures_with_random_damage_are_read_or_named(suffix, tmp_path):
     generator = np.random.default_rng(0)
-    for suffix in ("png", "jpg", "bmp", "webp"):
-        path = tmp_path / f"x.{suffix}"
-        noise = generator.integers(0, 256, (12, 9, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(path)
-        content = path.read_bytes()
-        for _ in range(150):
-            damaged = bytearray(content)
-            for place in generator.integers(0, len(content), 4):
-                damaged[place] = generator.integers(256)
-            path.write_bytes(damaged)
-            try:
-                found = folder.read_pictures([path], image_size=8, progress=Silent())
-            except InputError as error:
-                assert path.name in error.message
-            else:
-                assert found.shape == (1, 8, 8, 3)
+    path = tmp_path / f"x.{suffix}"
+    Image.fromarray(generator.integers(0, 256, (12, 9, 3), dtype=np.uint8)).save(path)
+    content = path.read_bytes()
+    for _ in range(150):
+        damaged = bytearray(content)
+        for place in generator.integers(0, len(content), 4):
+            damaged[place] = generator.integers(256)
+        path.write_bytes(damaged)
+        found = outcome(path)
+        assert found == "(1, 8, 8, 3)" or path.name in found
 
 
 def test_a_missing_picture_is_named(tmp_path):
