@@ -191,5 +191,5 @@ def _inside(box: Tensor, size: int) -> Tensor:
 def _blend(own: Tensor, other: Tensor, weight: Tensor) -> Tensor:
     """Average two batches, `weight` being the share of `own`: integers, rounded half up."""
     share = (weight * WEIGHT_STEPS).round().to(torch.int32)[:, None, None, None]
-    half = WEIGHT_STEPS // 2
-    return ((share * own + (WEIGHT_STEPS - share) * other + half) // WEIGHT_STEPS).to(torch.uint8)
+    total = share * own + (WEIGHT_STEPS - share) * other + WEIGHT_STEPS // 2
+    return (total >> (WEIGHT_STEPS.bit_length() - 1)).to(torch.uint8)
