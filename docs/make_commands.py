@@ -1,0 +1,141 @@
+"""Write docs/commands.md from the program itself: `python docs/make_commands.py`."""
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from typer.models import ArgumentInfo, OptionInfo
+
+from compress.cli.app import COMMANDS
+from compress.files import write_text
+
+PAGE = Path(__file__).parent / "commands.md"
+HEAD = """\
+# Commands and options
+
+Written by `python docs/make_commands.py` from the program itself; do not edit it by hand.
+
+A flag overrides the recipe, which overrides the default shown here. Fractions are 0 to 1
+everywhere. `last` names the newest run wherever a run or its artifacts can be given. Exit codes are
+in [design.md](design.md#exit-codes).
+"""
+KINDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An option or an argument of a command.
+
+    Attributes:
+        field: Its name in the command's function.
+        names: Its spellings; an argument has the one that stands for it.
+        value: What stands for its value; empty for a switch.
+        argument: Whether it has no name of its own on the command line.
+        required: Whether an argument must be given.
+        help: What the program's help says.
+        panel: The help's panel.
+    """
+
+    field: str
+    names: tuple[str, ...]
+    value: str
+    argument: bool
+    required: bool
+    help: str
+    panel: str
+
+
+def commands() -> dict[str, Callable[..., None]]:
+    """The function behind every command, in the order of the help."""
+    found = {}
+    for name, place in COMMANDS.items():
+        module, _, function = place.partition(":")
+        found[name] = getattr(import_module(module), function)
+    return found
+
+
+def _kind(annotation: Any) -> Any:
+    """The type of one value: int for `list[int] | None`."""
+    choices = [choice for choice in get_args(annotation) if choice is not NoneType]
+    if not choices:
+        return annotation
+    return _kind(choices[0])
+
+
+def parameters(function: Callable[..., None]) -> list[Parameter]:
+    """What a command takes, in the order of its help."""
+    hints = get_type_hints(function, include_extras=True)
+    found = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        annotation, info = get_args(hints[name])[:2]
+        if not isinstance(info, (OptionInfo, ArgumentInfo)) or info.hidden:
+            continue
+        kind = _kind(annotation)
+        argument = isinstance(info, ArgumentInfo)
+        stands = info.metavar or (name.upper() if argument else KINDS.get(kind, kind.__name__))
+        found.append(
+            Parameter(
+                field=name,
+                names=(stands,) if argument else _spellings(info),
+                value="" if kind is bool else stands + (" …" if _repeats(annotation) else ""),
+                argument=argument,
+                required=parameter.default is inspect.Parameter.empty,
+                help=info.help or "",
+                panel=str(info.rich_help_panel or "Options"),
+            )
+        )
+    return found
+
+
+def _spellings(info: OptionInfo | ArgumentInfo) -> tuple[str, ...]:
+    """The names of an option; inside Annotated, Typer keeps the first one where a default goes."""
+    return tuple(n for n in (info.default, *(info.param_decls or ())) if isinstance(n, str))
+
+
+def _repeats(annotation: Any) -> bool:
+    """Whether a parameter may be given several times."""
+    return get_origin(annotation) is list or any(
+        get_origin(choice) is list for choice in get_args(annotation)
+    )
+
+
+def _cell(text: str) -> str:
+    """Text for a Markdown table: on one line, its bars kept from ending the cell."""
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def _section(name: str, function: Callable[..., None]) -> str:
+    """One command: what it does, how it is written, and its options by panel."""
+    taken = parameters(function)
+    arguments = [parameter for parameter in taken if parameter.argument]
+    words = " ".join(a.names[0] if a.required else f"[{a.names[0]}]" for a in arguments)
+    lines = [f"## compress {name}", "", inspect.getdoc(function) or "", ""]
+    lines += ["```text", f"compress {name} {words}".rstrip() + " [OPTIONS]", "```", ""]
+    for argument in arguments:
+        lines += [f"`{argument.names[0]}`: {argument.help}", ""]
+    panels: dict[str, list[Parameter]] = {}
+    for parameter in taken:
+        if not parameter.argument:
+            panels.setdefault(parameter.panel, []).append(parameter)
+    for panel, members in panels.items():
+        lines += [f"| {panel} | |", "|---|---|"]
+        for option in members:
+            written = " ".join([", ".join(option.names), option.value]).strip()
+            lines.append(f"| `{_cell(written)}` | {_cell(option.help)} |")
+        lines += [""]
+    return "\n".join(lines)
+
+
+def page() -> str:
+    """The whole page as Markdown."""
+    sections = [_section(name, function) for name, function in commands().items()]
+    return "\n".join([HEAD, *sections]).rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    write_text(PAGE, page())

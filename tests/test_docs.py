@@ -1,0 +1,177 @@
+"""The documentation says what the program does: commands, options, defaults."""
+
+import importlib
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+COMMANDS = (
+    *("train", "distill", "soft-labels", "export", "bench", "gate"),
+    *("check", "predict", "report", "list"),
+)
+ELSEWHERE = {"json", "quiet", "augment", "recipe", "junit", "markdown"}
+"""Options that are about the output, or take another name inside."""
+DEFAULT = re.compile(r"\[default: ([^\]]+)\]")
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+
+
+@pytest.fixture(scope="module")
+def make_commands() -> Any:
+    """The script that writes docs/commands.md."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        return importlib.import_module("make_commands")
+    finally:
+        sys.path.remove(str(DOCS))
+
+
+@pytest.fixture(scope="module")
+def commands(make_commands: Any) -> dict[str, list[Any]]:
+    """The options and arguments of every command."""
+    return {
+        name: make_commands.parameters(function)
+        for name, function in make_commands.commands().items()
+    }
+
+
+def _config(command: str) -> Any:
+    """The configuration model of a command, or None where it has none."""
+    name = command.replace("-", "_")
+    try:
+        module = importlib.import_module(f"compress.config.{name}")
+    except ModuleNotFoundError:
+        return None
+    return getattr(module, "".join(w.capitalize() for w in name.split("_")) + "Config")
+
+
+def _field(command: str, option: Any) -> Any:
+    """The configuration field behind an option, or None: it has another form or none."""
+    config = _config(command)
+    return None if config is None else config.model_fields.get(option.field)
+
+
+def _as_number(text: str) -> str | float:
+    """Text, or the number it is: the help may say 0.0005 where Python says 5e-4."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def test_the_page_of_commands_is_up_to_date(make_commands: Any) -> None:
+    written = (DOCS / "commands.md").read_text(encoding="utf-8")
+    assert written == make_commands.page(), "run `python docs/make_commands.py`"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_and_option_is_documented(
+    make_commands: Any, commands: dict[str, list[Any]], command: str
+) -> None:
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    _, found, section = text.partition(f"## compress {command}\n")
+    section = section.partition("\n## ")[0]
+    assert found
+    assert make_commands.commands()[command].__doc__, f"compress {command} has no help"
+    for parameter in commands[command]:
+        for name in parameter.names:
+            assert f"`{name}".replace("|", "\\|") in section or f"`{name}" in section
+        assert parameter.help, f"compress {command} {parameter.names} has no help"
+
+
+def test_the_commands_are_those_of_the_contract(commands: dict[str, list[Any]]) -> None:
+    assert tuple(commands) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_default_in_the_help_is_that_of_the_configuration(
+    commands: dict[str, list[Any]], command: str
+) -> None:
+    for option in commands[command]:
+        field = _field(command, option)
+        if field is None or option.argument:
+            continue
+        default = field.get_default(call_default_factory=True)
+        stated = [_as_number(text) for text in DEFAULT.findall(option.help)]
+        where = f"compress {command} {option.names[0]}"
+        if isinstance(default, (bool, dict)) or default in (None, ()):
+            # what is off, empty or left to the program is told in words, if at all
+            assert not [value for value in stated if isinstance(value, float)], where
+        elif isinstance(default, (int, float, str)):
+            assert stated == [_as_number(str(default))], where
+        elif all(isinstance(item, (int, float, str)) for item in default):
+            assert stated == [_as_number(",".join(map(str, default)))], where
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_of_a_command_has_its_place_in_the_configuration(
+    commands: dict[str, list[Any]], command: str
+) -> None:
+    config = _config(command)
+    if config is None:
+        pytest.skip(f"compress {command} has no configuration")
+    for parameter in commands[command]:
+        names = {parameter.field, parameter.field.removeprefix("no_")}
+        assert names & (config.model_fields.keys() | ELSEWHERE), (command, parameter.field)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_option_is_spelled_like_its_field_and_the_same_everywhere(
+    commands: dict[str, list[Any]], command: str
+) -> None:
+    everywhere: dict[str, set[str]] = {}
+    for parameters in commands.values():
+        for option in (p for p in parameters if not p.argument):
+            everywhere.setdefault(option.names[0], set()).add(option.value.removesuffix(" …"))
+    for option in (p for p in commands[command] if not p.argument):
+        assert len(everywhere[option.names[0]]) == 1, everywhere[option.names[0]]
+        spelled = option.names[0].removeprefix("--").replace("-", "_")
+        assert option.field.rstrip("_") in {spelled, f"{spelled}_path"}, (command, option.field)
+
+
+def _fenced(page: Path) -> list[str]:
+    """The `compress …` lines in a page's fenced blocks, continued lines joined."""
+    blocks = re.findall(r"^ *```[a-z]*\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    found = [re.sub(r"^\s*(?:- )?(?:run: *)?(?:\$ *)?", "", line) for line in lines]
+    return [line for line in found if line.startswith("compress ")]
+
+
+def _invocations() -> list[tuple[str, str]]:
+    return [(page.name, line) for page in PAGES for line in _fenced(page)]
+
+
+@pytest.mark.parametrize(("page", "line"), _invocations())
+def test_every_command_shown_exists(commands: dict[str, list[Any]], page: str, line: str) -> None:
+    words = shlex.split(line, comments=True)[1:]
+    if not words or words[0] in {"--version", "--help"}:
+        return
+    known = {name for option in commands[words[0]] for name in option.names} | {"--help"}
+    used = {word.partition("=")[0] for word in words[1:] if word.startswith("--")}
+    assert used <= known, f"{page}: {line}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_inside_the_project_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if "://" not in target and not target.startswith("mailto:"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_page_can_be_found_from_the_map() -> None:
+    text = (DOCS / "index.md").read_text(encoding="utf-8")
+    pages = [p.name for p in DOCS.glob("*.md") if p.name != "index.md"]
+    assert [name for name in pages if f"({name}" not in text] == []
+
+
+def test_every_make_target_shown_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for page in PAGES:
+        for name in re.findall(r"`make ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert name in targets, f"{page.name}: make {name}"
