@@ -1,0 +1,46 @@
+"""How a command ends: its table, or JSON."""
+
+from pathlib import Path
+
+import pytest
+
+from compress.cli.output import deliver
+from compress.errors import InputError
+
+
+class Answer:
+    """A record of one number."""
+
+    def to_json(self) -> str:
+        return '{"answer": 42}\n'
+
+
+def never() -> str:
+    raise AssertionError("the table was made")
+
+
+def test_a_dash_writes_json_and_nothing_else(capsys: pytest.CaptureFixture[str]) -> None:
+    deliver(Answer(), json="-", table=never)
+    assert capsys.readouterr().out == '{"answer": 42}\n'
+
+
+def test_a_file_is_written_beside_the_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    deliver(Answer(), json=str(tmp_path / "a.json"), table=lambda: "the table")
+    assert (tmp_path / "a.json").read_text() == '{"answer": 42}\n'
+    assert "the table" in capsys.readouterr().out
+
+
+def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write"):
+        deliver(Answer(), json=str(tmp_path / "file" / "a.json"), table=lambda: "the table")
+
+
+def test_other_ranks_of_torchrun_stay_silent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    deliver(Answer(), json="-", table=never)
+    assert capsys.readouterr().out == ""
