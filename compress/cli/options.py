@@ -252,7 +252,7 @@ def asked(options: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in options.items()
-        if value is not None and value not in ([], False)
+        if value is not None and value is not False and value != []  # 0 is an answer
     }
 
 
