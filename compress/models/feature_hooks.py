@@ -58,7 +58,7 @@ def tapped(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]
     Raises:
         ConfigError: The model has no module of that path; those of its upper levels are listed.
     """
-    modules = dict(model.named_modules())
+    modules = dict(model.named_modules()) if paths else {}  # walking a big model takes time
     for path in paths:
         if path not in modules or not path:
             upper = [name for name in modules if name and name.count(".") < 2]

@@ -17,11 +17,12 @@ from compress.errors import UnusableError
 from compress.losses.registry import DistillationLoss, Outputs, weight_at
 from compress.losses.supervised import cross_entropy
 from compress.models.feature_hooks import tapped
+from compress.training.average import MovingAverage
 from compress.training.device import backward, placed
 from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, Normalize
-from compress.training.memory import ran_out, step_failed
+from compress.training.memory import largest_fitting, ran_out, split_forward, step_failed
 from compress.training.optim import build_optimizer, rate_factor, set_rate
 
 State = dict[str, Tensor]
@@ -134,9 +135,7 @@ class Learner:
             momentum=optimization.momentum,
             weight_decay=optimization.weight_decay,
         )
-        self._average: nn.Module | None = (
-            copy.deepcopy(self.model) if optimization.ema_decay else None
-        )
+        self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
         self._forward: Any = torch.compile(self.model) if chosen.compiled else self.model
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
@@ -171,10 +170,21 @@ class Learner:
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
-            raise step_failed(
-                error, label=self.label, batch_size=len(batch.images), fits=len(batch.images) // 4
-            ) from error
-        self.seconds += time.perf_counter() - begin
+            reason = str(error)
+        else:
+            self.seconds += time.perf_counter() - begin
+            return
+
+        def attempt(size: int) -> None:
+            part = Batch(batch.images[:size], batch.targets[:size], batch.rows[:size])
+            logits = None if soft is None else soft[:size]
+            features = {path: feature[:size] for path, feature in teacher.items()}
+            self._step(part, logits, features, step)
+
+        # Nothing of this learner is kept after the error, so it may be spent on finding out.
+        count = len(batch.images)
+        fits = largest_fitting(attempt, count) if self._world.size == 1 else 0
+        raise step_failed(reason, label=self.label, batch_size=count, fits=fits)
 
     def _step(
         self, batch: Batch, soft: Tensor | None, teacher: Mapping[str, Tensor], step: int
@@ -207,7 +217,7 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average is not None:
-            _move_average(self._average, self.model, self._settings.ema_decay)
+            self._average.move(self._settings.ema_decay)
         hard = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
         self._loss_sum += loss.detach()
         self._correct += (logits.detach().argmax(dim=1) == hard).sum()
@@ -250,19 +260,21 @@ class Learner:
         sums = self._world.sum(torch.cat([sums, counts.to(sums.device)])).cpu()
         loss = float(sums[0] / max(1.0, float(sums[2])))
         if not np.isfinite(loss):
-            raise UnusableError(
-                f"the loss of {self.label} became {loss} at learning rate "
-                f"{self._settings.learning_rate:g}; the last good checkpoint is kept",
-                hint="use a smaller --learning-rate, or --amp off",
-            )
+            raise self.diverged("the loss")
         return loss, float(sums[1] / max(1.0, float(sums[3])))
+
+    def diverged(self, what: str) -> UnusableError:
+        """The error for a training that went out of bounds."""
+        return UnusableError(
+            f"{what} of {self.label} is not finite at learning rate "
+            f"{self._settings.learning_rate:g}; the last good checkpoint is kept",
+            hint="use a smaller --learning-rate, or --amp off",
+        )
 
     @property
     def deployed(self) -> nn.Module:
         """The network that is evaluated and kept: the average where there is one."""
-        if self._average is not None:
-            return self._average
-        return self.model
+        return self.model if self._average is None else self._average.model
 
     def logits(self, pixels: Tensor, weights: State | None = None) -> NDArray[np.float32]:
         """float32 logits of plain uint8 images.
@@ -283,7 +295,7 @@ class Learner:
         network.eval()
         with torch.inference_mode():
             parts = [
-                network(self._plain(part)).float().cpu()
+                split_forward(lambda some: network(self._plain(some)).float(), part).cpu()
                 for part in torch.split(pixels, EVALUATION_BATCH)
             ]
         network.train(was_training)
@@ -313,7 +325,7 @@ class Learner:
             "model": self.model.state_dict(),
             "projectors": [module.state_dict() for module in self.objective.modules],
             "optimizer": self._optimizer.state_dict(),
-            "average": None if self._average is None else self._average.state_dict(),
+            "average": None if self._average is None else self._average.model.state_dict(),
             "scaler": self._scaler.state_dict(),
             "best": self.best,
             "best_val": self.best_val,
@@ -339,7 +351,7 @@ class Learner:
             module.load_state_dict(saved)
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
-            self._average.load_state_dict(state["average"])
+            self._average.model.load_state_dict(state["average"])
         self._scaler.load_state_dict(state["scaler"])
         self.best = state["best"]
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
@@ -348,20 +360,3 @@ class Learner:
         self._correct.copy_(state["correct"])
         self._seen, self._steps_done = state["seen"], state["steps_done"]
         self.seconds = state["seconds"]
-
-
-def _move_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move an exponential moving average of weights and statistics one step.
-
-    Source:
-        Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; decay as
-        in Tarvainen, Valpola, "Mean teachers", 2017.
-    """
-    with torch.no_grad():
-        for old, new in zip(
-            average.state_dict().values(), model.state_dict().values(), strict=True
-        ):
-            if old.dtype.is_floating_point:
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -116,11 +117,11 @@ def run_epochs(
 
     Raises:
         Interrupted: Asked to stop; the finished epochs are saved.
-        UnusableError: A loss is not finite; the last checkpoint stands.
+        UnusableError: A loss or an output is not finite; the last checkpoint stands.
         MachineError: A learner's step does not fit into memory.
     """
     steps = images.count // batch_size
-    pixels = as_tensor(validation, device)
+    pixels, labels = as_tensor(validation, device), validation.known_labels
     while position.epoch < epochs:
         epoch = position.epoch
         view = view_of(epoch)
@@ -138,6 +139,8 @@ def run_epochs(
             position.step += 1
             _show(learners, progress, position.step, batch_size, last=position.step == steps)
             if checkpoint_every and position.step % checkpoint_every == 0 and position.step < steps:
+                for learner in learners:
+                    learner.figures()  # refuses what must not replace a good checkpoint
                 position.epoch_seconds = time.perf_counter() - begin
                 save(position)
         synchronize(device)
@@ -146,10 +149,11 @@ def run_epochs(
         records = []
         for learner in learners:
             loss, train_top1 = learner.figures()
-            if not world.main:
+            logits = learner.logits(pixels) if world.main else None
+            if world.agree(logits is not None and not np.isfinite(logits).all()):
+                raise learner.diverged("an output")
+            if logits is None:
                 continue
-            logits = learner.logits(pixels)
-            labels = validation.known_labels
             val_top1, val_loss = evaluate.top1(logits, labels), evaluate.nll(logits, labels)
             learner.consider(epoch + 1, float(val_top1), float(val_loss))
             record = EpochRecord(

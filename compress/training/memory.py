@@ -7,12 +7,21 @@ from torch import Tensor
 
 from compress.errors import MachineError
 
+SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+"""What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
+
 
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that no more memory could be had."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "not enough memory" in str(error)
+        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
     )
+
+
+def _release() -> None:
+    """Give the device's cached blocks back, so that other sizes can be had."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
@@ -32,25 +41,48 @@ def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor
             raise
         if len(images) == 1:
             raise MachineError(
-                "the teacher does not fit into memory, not even for one image"
+                "the model does not fit into memory, not even for one image"
             ) from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    # Outside the handler: the error's traceback held the tensors of the failed pass.
+    _release()
     half = len(images) // 2
     return torch.cat([split_forward(forward, part) for part in (images[:half], images[half:])])
 
 
-def step_failed(error: BaseException, *, label: str, batch_size: int, fits: int) -> MachineError:
+def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
+    """The largest half, quarter, … of a batch that fits; 0 where not even two images do.
+
+    Args:
+        attempt: Does what ran out of memory with so many images.
+        batch_size: What did not fit.
+    """
+    size = batch_size // 2
+    while size >= 2:
+        _release()
+        try:
+            attempt(size)
+        except (RuntimeError, MemoryError) as error:
+            if not ran_out(error):
+                raise
+            size //= 2
+        else:
+            return size
+    return 0
+
+
+def step_failed(reason: str, *, label: str, batch_size: int, fits: int) -> MachineError:
     """The error for a student's step that does not fit.
 
     Args:
-        error: What PyTorch raised.
+        reason: What PyTorch said.
         label: The student.
         batch_size: What was asked for.
-        fits: A batch size that was seen to fit; 0 where none did.
+        fits: A batch size that was tried and fits; 0 where none was found.
     """
-    hint = f"--batch-size {fits} fits" if fits else "use a smaller --student or --group 1"
-    reason = str(error).partition("\n")[0][:160]
+    alone = "--group 1 trains one student at a time, which needs less"
+    hint = f"--batch-size {fits} fits; {alone}" if fits else alone
     return MachineError(
-        f"{label} with batch size {batch_size} is out of memory: {reason}", hint=hint
+        f"{label} with batch size {batch_size} is out of memory: "
+        f"{reason.partition(chr(10))[0][:160]}",
+        hint=hint,
     )
