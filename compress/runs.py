@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -182,12 +183,20 @@ class Run:
     Attributes:
         folder: Its place.
         manifest: As last written.
+        seconds_before: Spent on this run by processes before this one.
     """
 
     def __init__(self, folder: Path, manifest: RunManifest, lock: IO[str] | None) -> None:
         self.folder = folder
         self.manifest = manifest
+        self.seconds_before = 0.0
         self._lock = lock
+        self._opened = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Spent on this run by all its processes so far."""
+        return self.seconds_before + time.monotonic() - self._opened
 
     @classmethod
     def follow(cls, folder: Path) -> Self:
@@ -267,6 +276,8 @@ class Run:
                     f"{folder} was begun with other options: {'; '.join(changed)}",
                     hint="use the same options, another --run-dir, or --restart",
                 )
+            for part in folder.rglob(".*.part"):
+                part.unlink()  # what a killed process was writing
             run = cls(folder, manifest, lock)
             if manifest.status != "complete":
                 run.update(status="running", reason=None)

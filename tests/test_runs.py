@@ -231,7 +231,7 @@ def test_an_epoch_line_cut_short_by_a_kill_is_left_out(tmp_path: Path) -> None:
         run.write_epochs([_epoch(1), _epoch(2)])
         path = tmp_path / "r" / "epochs.jsonl"
         path.write_text(path.read_text()[:-20])
-        assert [record.epoch for record in run.read_epochs()] == [1]
+        assert [record.epoch for record in runs.read_epochs(tmp_path / "r")] == [1]
 
 
 def test_a_run_is_found_by_path_by_id_and_as_the_newest(tmp_path: Path) -> None:
@@ -284,3 +284,22 @@ def test_an_unwritable_place_is_an_input_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot write"):
         _open(tmp_path / "file" / "run")
+
+
+def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
+    with opened(_open(tmp_path / "r")) as run:
+        half = run.folder / "students" / ".a.safetensors.x1y2.part"
+        half.parent.mkdir()
+        half.write_bytes(b"half")
+    with opened(_open(tmp_path / "r")):
+        assert not half.exists()
+
+
+def test_the_time_of_earlier_processes_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([100.0, 107.5])
+    monkeypatch.setattr("compress.runs.time.monotonic", lambda: next(clock))
+    run = _open(tmp_path / "r")
+    run.seconds_before = 30.0
+    assert run.seconds == 37.5

@@ -1,6 +1,5 @@
 """`compress train`: one model on labels alone."""
 
-import time
 from typing import Any
 
 from compress.config.distill import StudentPlan
@@ -70,7 +69,6 @@ def train(
     if done is not None:
         progress.note(f"{folder} is complete; --restart trains anew")
         return TrainRecord.read(done)
-    begin = time.monotonic()
     world = join(config.device)
     progress = progress if world.main else Silent()
     device = pick_device(config.device)
@@ -106,7 +104,7 @@ def train(
             epochs=config.epochs,
             models=rows,
             summary=summarize(rows),
-            seconds=time.monotonic() - begin,
+            seconds=run.seconds,
             environment=read_environment(accelerator=accelerator_name(device)),
         )
         write_text(folder / RECORD, record.to_json())

@@ -6,9 +6,10 @@ import torch
 
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
-from compress.errors import ConfigError
+from compress.errors import ConfigError, Interrupted
 from compress.interrupts import StopRequest
 from compress.progress import Progress
+from compress.records.run import EpochRecord
 from compress.runs import CHECKPOINT, Run
 from compress.training import state as checkpoints
 from compress.training.answers import Teaching
@@ -59,19 +60,27 @@ def train_students(
             f"--batch-size {schedule.batch_size} is larger than the {splits.train.count} "
             "training images"
         )
+    if schedule.batch_size % world.size:
+        raise ConfigError(
+            f"--batch-size {schedule.batch_size} cannot be split evenly among {world.size} ranks"
+        )
     images = TrainingImages(splits.train, device=device, workers=schedule.workers)
     source = source_of(images)
-    threads = int(run.choose("threads", torch.get_num_threads))
+    threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
-    size = schedule.group or len(plans)
     saved = checkpoints.load(run.folder / CHECKPOINT)
-    log = [] if saved is None else Position.from_state(saved["position"]).log
-    for number, first in enumerate(range(0, len(plans), size)):
-        group = plans[first : first + size]
-        if saved is not None and saved["group"] > number:
-            continue
-        if all((run.folder / STUDENTS / f"{plan.label}.json").is_file() for plan in group):
-            continue
+    saved_labels = [] if saved is None else [state["label"] for state in saved["learners"]]
+    log: list[EpochRecord] = []
+    if saved is not None:
+        run.seconds_before = saved["seconds"]
+        log = Position.from_state(saved["position"]).log
+    for group in _groups(run, plans, saved_labels, schedule.group or len(plans)):
+        labels = [plan.label for plan in group]
+        if world.agree(stop.requested):
+            raise Interrupted(
+                f"stopped before {labels[0]}; what is trained is saved",
+                hint="the same command goes on from there",
+            )
         learners = [
             build_learner(
                 run, splits, plan, schedule, source, device=device, world=world, progress=progress
@@ -82,7 +91,7 @@ def train_students(
             taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
             source.tap(tuple(taps))
         position = Position(log=list(log))
-        if saved is not None and saved["group"] == number:
+        if saved is not None and labels == saved_labels:
             position = Position.from_state(saved["position"])
             for learner, state in zip(learners, saved["learners"], strict=True):
                 learner.load_state(state)
@@ -91,14 +100,12 @@ def train_students(
                 + (f", step {position.step}" if position.step else "")
             )
 
-        def save(
-            position: Position, number: int = number, learners: Sequence[Learner] = learners
-        ) -> None:
+        def save(position: Position, learners: Sequence[Learner] = learners) -> None:
             if world.main:
                 states = [learner.state() for learner in learners]
                 checkpoints.save(
                     run.folder / CHECKPOINT,
-                    {"group": number, "position": position.state(), "learners": states},
+                    {"position": position.state(), "learners": states, "seconds": run.seconds},
                 )
                 run.write_epochs(position.log)
             world.barrier()
@@ -126,3 +133,25 @@ def train_students(
                 finish(run, splits, plan, learner, images, device)
         world.barrier()
     return [read_finished(run, plan) for plan in plans] if world.main else []
+
+
+def _groups(
+    run: Run, plans: Sequence[StudentPlan], saved: Sequence[str], size: int
+) -> list[list[StudentPlan]]:
+    """The groups still to be trained; one that has begun is ended in the company it began in.
+
+    A student's result does not depend on its company, so the rest may be grouped anew.
+
+    Args:
+        run: Holds the files of finished students.
+        plans: All of them.
+        saved: Labels of the group in the checkpoint.
+        size: Of the groups to come.
+    """
+    missing = [p for p in plans if not (run.folder / STUDENTS / f"{p.label}.json").is_file()]
+    begun: list[StudentPlan] = []
+    if any(plan.label in saved for plan in missing):
+        begun = [plan for plan in plans if plan.label in saved]
+    rest = [plan for plan in missing if plan not in begun]
+    later = [rest[first : first + size] for first in range(0, len(rest), size)]
+    return [begun, *later] if begun else later

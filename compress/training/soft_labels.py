@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,8 @@ from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 DESCRIPTION = "teacher.json"
 EVALUATION = "evaluation.safetensors"
 VIEWS = "views"
+ABANDONED_SECONDS = 3600
+"""A half-written file of this age belongs to a process that was killed."""
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
@@ -215,6 +218,10 @@ def make_room(folder: Path, limit_bytes: int) -> list[Path]:
     Returns:
         What was removed.
     """
+    for path in folder.glob(f"*/{VIEWS}/.*.part"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+                path.unlink()
     views = []
     for path in folder.glob(f"*/{VIEWS}/*.safetensors"):
         with suppress(OSError):
