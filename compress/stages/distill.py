@@ -1,6 +1,5 @@
 """`compress distill`: students learn from a teacher, each beside its control."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -102,7 +101,6 @@ def distill(
     if done is not None:
         progress.note(f"{folder} is complete; --restart distils anew")
         return DistillRecord.read(done)
-    begin = time.monotonic()
     world = join(config.device)
     progress = progress if world.main else Silent()
     device = pick_device(config.device)
@@ -157,7 +155,7 @@ def distill(
             students=rows,
             summary=summarize(rows),
             ensembles=average(plans, finished, splits) if config.ensemble else (),
-            seconds=time.monotonic() - begin,
+            seconds=run.seconds,
             environment=read_environment(accelerator=accelerator_name(device)),
         )
         write_text(folder / RECORD, record.to_json())
@@ -178,7 +176,9 @@ def _teacher(
     folder = config.soft_labels or cache_folder() / "soft-labels"
     if config.soft_labels is not None and not config.teacher:
         stored = teaching.only_stored(folder, splits)
-        run.pin("soft labels", stored.key, stored.description().weights_sha256[0])
+        for number, sha256 in enumerate(stored.description().weights_sha256):
+            suffix = f" {number + 1}" if number else ""
+            run.pin(f"soft labels{suffix}", stored.key, sha256)
         progress.note(f"teacher: the stored soft labels {stored.key}, nothing else is needed")
         return stored, None
 
@@ -209,6 +209,7 @@ def _teacher(
         batch_size=config.batch_size,
         amp=config.amp,
         cache=cache_folder(),
+        choose=run.choose,
         device=device,
         world=world,
         progress=progress,

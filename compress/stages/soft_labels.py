@@ -72,6 +72,7 @@ def soft_labels(
         batch_size=config.batch_size,
         amp=config.amp,
         cache=cache_folder(),
+        choose=lambda _name, decide: decide(),
         device=device,
         world=world,
         progress=progress,

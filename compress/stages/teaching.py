@@ -1,13 +1,13 @@
 """Finding the teacher: from runs, files, names and stored soft labels; training one if need be."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from compress.config.specs import Reference
+from compress.config.specs import ModelSpec, Reference
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.errors import CompressError, ConfigError, InputError
@@ -20,6 +20,7 @@ from compress.training.soft_labels import SoftLabels, stored_sets
 from compress.training.teachers import (
     Member,
     Teacher,
+    Trust,
     check_accuracy,
     open_soft_labels,
     read_member,
@@ -73,16 +74,17 @@ def members_of(
         ConfigError: Nothing of that name.
     """
     if not references:
-        return [_by_model_name(training.model.name, training, splits, train, progress)]
+        return [_by_model_name(training, splits, train, progress)]
     found = []
     for reference in references:
         target = reference.target
         if is_run(target):
             found.append(_from_run(find_run(target), reference, splits))
         elif target in models.names():
-            asked = training.model_copy(update={"model": type(training.model)(name=target)})
-            chosen = training if target == training.model.name else asked
-            found.append(_by_model_name(target, chosen, splits, train, progress))
+            spec = ModelSpec(name=target, options=reference.options)
+            own = target == training.model.name and not reference.options
+            asked = training if own else training.model_copy(update={"model": spec})
+            found.append(_by_model_name(asked, splits, train, progress))
         elif target.endswith(".onnx"):
             raise ConfigError(
                 f"{target} is an ONNX artifact, which cannot teach",
@@ -107,26 +109,31 @@ def same_split(manifest: RunManifest, splits: Splits) -> bool:
 
 
 def _by_model_name(
-    name: str,
     training: TrainConfig,
     splits: Splits,
     train: Callable[[TrainConfig], Path],
     progress: Progress,
 ) -> Member:
-    """The newest complete run of a model on the same data, else one trained now."""
+    """The newest complete run of a model on the same data, else one trained now.
+
+    Options that are not given leave open which run of the model it is.
+    """
+    name, options = training.model.name, training.model.options
 
     def wanted(manifest: RunManifest) -> bool:
         model = manifest.config.get("model", {})
         return (
             manifest.command == "train"
             and model.get("name") == name
+            and (not options or model.get("options") == options)
             and same_split(manifest, splits)
         )
 
     newest = newest_complete(wanted)
     if newest is None:
         progress.note(
-            f"no complete run of {name} on {splits.name} under {RUNS}/: training one first"
+            f"no complete run of {training.model} on {splits.name} under {RUNS}/: "
+            "training one first"
         )
         folder = train(training)
     else:
@@ -205,21 +212,40 @@ def make_teacher(
     batch_size: int,
     amp: str,
     cache: Path,
+    choose: Callable[[str, Callable[[], Any]], Any],
     device: torch.device,
     world: World,
     progress: Progress,
 ) -> tuple[Teacher, SoftLabels]:
     """A teacher in its fastest trustworthy format, its own accuracy measured, and its store.
 
+    Args:
+        members: Its networks.
+        splits: The data.
+        folder: Of all soft labels.
+        limit_mib: Size that folder may grow to.
+        batch_size: Images per forward pass.
+        amp: As given to `--amp`.
+        cache: Where trials are remembered.
+        choose: Makes a decision, or returns what a run decided before.
+        device: Where to compute.
+        world: The ranks that share the work.
+        progress: Told of the teacher.
+
     Raises:
         InputError: The teacher is at or below chance.
     """
     teacher = Teacher(members, splits, device=device, batch_size=batch_size, world=world)
-    chosen = teacher.choose_format(cache, amp)
+
+    def decide() -> Any:
+        return choose("format of the teacher", lambda: asdict(teacher.choose_format(cache, amp)))
+
+    teacher.trust = Trust.from_state(world.from_main(decide))
     stored, described = open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
     source = ", ".join(member.source for member in members)
     progress.note(
-        f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; views in {chosen}"
+        f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; "
+        f"views in {teacher.trust}"
     )
     check_accuracy(described, source)
     return teacher, stored

@@ -2,9 +2,10 @@
 
 import atexit
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+Decision = TypeVar("Decision")
 TIMEOUT = timedelta(hours=2)
 """A rank may wait this long for rank 0 to evaluate and write."""
 
@@ -67,6 +69,18 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def from_main(self, decide: Callable[[], Decision]) -> Decision:
+        """What rank 0 decides, on every rank; the others do not decide at all.
+
+        Args:
+            decide: Called on rank 0 only; what it returns can be pickled.
+        """
+        if self.size == 1:
+            return decide()
+        decided: list[Decision | None] = [decide() if self.main else None]
+        dist.broadcast_object_list(decided, src=0)
+        return cast("Decision", decided[0])
 
     def gather_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Concatenate every rank's rows, in rank order, on every rank.

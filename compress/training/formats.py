@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -147,6 +148,27 @@ def remembered(
         decide: Runs the trial.
         device: Where it runs; its name and the versions are part of the question.
     """
+    answer = recalled(folder, question, lambda: asdict(decide()), Format, device=device)
+    return Format(**answer)
+
+
+def recalled(
+    folder: Path,
+    question: dict[str, object],
+    decide: Callable[[], dict[str, Any]],
+    check: Callable[..., object],
+    *,
+    device: torch.device,
+) -> dict[str, Any]:
+    """An answer in JSON form from this machine's memory, else found now and remembered.
+
+    Args:
+        folder: The cache folder; an unwritable one only means that nothing is remembered.
+        question: What was tried.
+        decide: Finds the answer.
+        check: Called with the answer's keys as arguments; a TypeError means it is unusable.
+        device: Where it runs; its name and the versions are part of the question.
+    """
     environment = read_environment()
     key = {
         **question,
@@ -159,8 +181,10 @@ def remembered(
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
     path = folder / "formats" / f"{name}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
-        return Format(**json.loads(path.read_text(encoding="utf-8"))["format"])
-    choice = decide()
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["answer"]
+        check(**answer)
+        return answer
+    answer = decide()
     with suppress(InputError):
-        write_text(path, json.dumps({"question": key, "format": asdict(choice)}, indent=2) + "\n")
-    return choice
+        write_text(path, json.dumps({"question": key, "answer": answer}, indent=2) + "\n")
+    return answer

@@ -1,7 +1,6 @@
 """Students made ready to learn: built from their seed, with their losses, in a measured format."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -52,10 +51,9 @@ def build_learner(
         progress.note(f"{plan.model} trains in {chosen}")
         return dataclasses.asdict(chosen)
 
-    if world.main:
-        run.choose(name, decide)
-    world.barrier()
-    chosen = Format(**(run.choose(name, decide) if world.main else _pinned(run, name)))
+    chosen = Format(**world.from_main(lambda: run.choose(name, decide)))
+    if objective.student_taps:
+        chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
     if chosen.pointwise:
         pointwise_as_matmul(model, max_map=POINTWISE_MAP)
     return Learner(
@@ -72,13 +70,6 @@ def build_learner(
         device=device,
         world=world,
     )
-
-
-def _pinned(run: Run, name: str) -> dict[str, Any]:
-    """A choice that rank 0 has written."""
-    text = (run.folder / "manifest.json").read_text(encoding="utf-8")
-    chosen: dict[str, Any] = json.loads(text)["choices"][name]
-    return chosen
 
 
 def _build(plan: StudentPlan, splits: Splits) -> nn.Module:
@@ -112,6 +103,7 @@ def _choose_format(
     pixels = as_tensor(splits.validation, device)
     repeat = -(-schedule.batch_size // len(pixels))
     pixels = pixels.repeat(repeat, 1, 1, 1)[: schedule.batch_size]
+    pixels = pixels.contiguous(memory_format=torch.channels_last)  # as real batches are
     targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
 
     def prepare(candidate: Format) -> Callable[[], None]:

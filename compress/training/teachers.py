@@ -4,8 +4,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from compress.models.weights import Weights, WeightsHeader, complete, instantiat
 from compress.records.soft_labels import TeacherDescription
 from compress.training.device import placed, synchronize
 from compress.training.distributed import World
-from compress.training.formats import Format, fastest, remembered, teacher_candidates
+from compress.training.formats import Format, fastest, recalled, remembered, teacher_candidates
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
 from compress.training.memory import split_forward
 from compress.training.soft_labels import SoftLabels
@@ -54,6 +55,31 @@ class Member:
     weights: Weights
     header: WeightsHeader
     foreign: bool
+
+
+@dataclass(frozen=True)
+class Trust:
+    """The format a teacher answers views in, and how far it is from float32.
+
+    Attributes:
+        format: Memory and number format.
+        agreement: Share of validation images with the float32 top-1.
+        probability_error: Mean absolute difference of probabilities to float32.
+        refused: Why a faster number format was not taken; empty where none was refused.
+    """
+
+    format: Format = FLOAT32
+    agreement: float = 1.0
+    probability_error: float = 0.0
+    refused: str = ""
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> "Trust":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**state, "format": Format(**state["format"])})
+
+    def __str__(self) -> str:
+        return f"{self.format}" + (f" ({self.refused})" if self.refused else "")
 
 
 def read_member(
@@ -105,9 +131,7 @@ class Teacher:
         world: World = World(),  # noqa: B008 - immutable
     ) -> None:
         self.members = tuple(members)
-        self.format = FLOAT32
-        self.format_agreement = 1.0
-        self.format_probability_error = 0.0
+        self.trust = Trust()
         self.seconds = 0.0
         self._splits = splits
         self._device = device
@@ -124,6 +148,9 @@ class Teacher:
 
     def key(self) -> str:
         """Names everything the answers depend on but the view."""
+        return self._key_in(self.trust.format)
+
+    def _key_in(self, chosen: Format) -> str:
         described = [
             {
                 "weights": member.weights.sha256,
@@ -137,19 +164,36 @@ class Teacher:
         ]
         material = {
             "members": described,
-            "format": self.format.dtype,
+            "format": chosen.dtype,
             "splits": self._splits.sha256,
         }
         text = json.dumps(material, sort_keys=True)
         return f"{self.name.replace(' ', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
 
-    def choose_format(self, cache: Path, amp: str) -> Format:
-        """Take the fastest format, a lower one only where it gives the float32 answers.
+    def choose_format(self, cache: Path, amp: str) -> Trust:
+        """The fastest format, a lower one only where it gives the float32 answers.
 
         Args:
-            cache: Where the trial's result is remembered.
+            cache: Where the results of trial and comparison are remembered.
             amp: As given to `--amp`.
         """
+        choice = self._fastest_format(cache, amp)
+        if choice.dtype == FLOAT32.dtype:
+            return Trust(choice)
+        question: dict[str, object] = {
+            "purpose": "trust in a teacher's number format",
+            "teacher": self._key_in(choice),
+        }
+        answer = recalled(
+            cache,
+            question,
+            lambda: asdict(self.compare(choice)),
+            lambda **state: Trust.from_state(state),
+            device=self._device,
+        )
+        return Trust.from_state(answer)
+
+    def _fastest_format(self, cache: Path, amp: str) -> Format:
         member = self.members[0]
         pixels = as_tensor(self._splits.validation, self._device)[: self._batch_size]
 
@@ -171,26 +215,20 @@ class Teacher:
             "amp": amp,
         }
         candidates = teacher_candidates(amp, self._device)
-        choice = remembered(
+        return remembered(
             cache, question, lambda: fastest(candidates, prepare)[0], device=self._device
         )
-        return self.use_format(choice)
 
-    def use_format(self, choice: Format) -> Format:
-        """Compute views in a format, if its answers agree with float32; returns what is used."""
-        if choice.dtype == "float32":
-            self.format = choice
-            return choice
+    def compare(self, choice: Format) -> Trust:
+        """Measure a format against float32 on validation images; float32 where it is too far."""
         pixels = as_tensor(self._splits.validation, self._device)[:AGREEMENT_IMAGES]
         exact, fast = (self._answers(pixels, kind) for kind in (FLOAT32, choice))
         agreement = float(evaluate.agreement(exact, fast))
         error = float(np.abs(evaluate.softmax(exact) - evaluate.softmax(fast)).mean())
         if agreement < MIN_FORMAT_AGREEMENT:
-            self.format = Format(channels_last=choice.channels_last)
-            return self.format
-        self.format = choice
-        self.format_agreement, self.format_probability_error = agreement, error
-        return choice
+            refused = f"{choice.dtype} agrees with float32 on {agreement:.1%} of the images only"
+            return Trust(Format(channels_last=choice.channels_last), refused=refused)
+        return Trust(choice, agreement, error)
 
     def evaluation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """float32 logits of the plain validation and test images, (images, classes) each."""
@@ -220,7 +258,7 @@ class Teacher:
             advance(len(part) * self._world.size)
             return part
 
-        mine = self._average(batch, len(rows), self.format)
+        mine = self._average(batch, len(rows), self.trust.format)
         logits = self._world.gather_rows(mine)
         self.seconds += time.perf_counter() - begin
         return logits
@@ -244,9 +282,9 @@ class Teacher:
             top1=float(evaluate.top1(test, self._splits.test.known_labels)),
             val_top1=float(evaluate.top1(validation, self._splits.validation.known_labels)),
             foreign=any(member.foreign for member in self.members),
-            number_format=self.format.dtype,
-            format_agreement=self.format_agreement,
-            format_probability_error=self.format_probability_error,
+            number_format=self.trust.format.dtype,
+            format_agreement=self.trust.agreement,
+            format_probability_error=self.trust.probability_error,
         )
 
     def live(self) -> tuple[nn.Module, Normalize]:

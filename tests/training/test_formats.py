@@ -65,7 +65,7 @@ def test_a_damaged_memory_is_tried_again(tmp_path: Path) -> None:
         path.write_text("{")
     assert remembered(tmp_path, {"model": "a"}, lambda: Format(pointwise=True), device=CPU).pointwise
     stored = json.loads(next((tmp_path / "formats").iterdir()).read_text())
-    assert stored["format"]["pointwise"] is True
+    assert stored["answer"]["pointwise"] is True
 
 
 @pytest.mark.parametrize(
