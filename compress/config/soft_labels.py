@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from compress.config.recipes import build, layers
 from compress.config.specs import Augmentation, Frozen, Reference
+from compress.config.training import Seed
 
 
 class SoftLabelsConfig(Frozen):
@@ -36,8 +37,8 @@ class SoftLabelsConfig(Frozen):
     data_dir: Path | None = None
     image_size: Annotated[int | None, Field(ge=4, le=1024)] = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    view_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Seed = 0
+    view_seed: Seed = 0
     views: Annotated[int, Field(ge=1)] = 10
     augmentation: Augmentation = Augmentation()
     batch_size: Annotated[int, Field(ge=1)] = 128

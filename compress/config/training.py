@@ -9,6 +9,7 @@ from compress.config.specs import Augmentation, Frozen
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Optimization(Frozen):
@@ -73,14 +74,14 @@ class TrainingConfig(Optimization):
     data_dir: Path | None = None
     image_size: Annotated[int | None, Field(ge=4, le=1024)] = None
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    split_seed: Annotated[int, Field(ge=0)] = 0
-    view_seed: Annotated[int, Field(ge=0)] = 0
+    split_seed: Seed = 0
+    view_seed: Seed = 0
     views: Annotated[int | None, Field(ge=1)] = None
     augmentation: Augmentation = Augmentation()
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
-    seed: Annotated[int, Field(ge=0)] = 0
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    seed: Seed = 0
+    seeds: tuple[Seed, ...] | None = None
     model_settings: dict[str, dict[str, Any]] = {}
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
