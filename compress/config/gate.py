@@ -1,5 +1,6 @@
 """What `compress gate` requires."""
 
+import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -7,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.config.bench import MeasuringConfig, Positive
 from compress.config.specs import Reference
-from compress.errors import ConfigError
+from compress.errors import ConfigError, InputError, unknown
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -91,3 +92,26 @@ class GateConfig(MeasuringConfig):
             names = ", ".join("--" + name.replace("_", "-") for name in THRESHOLDS)
             raise ConfigError("no threshold to judge by", hint=f"set at least one of {names}")
         return self
+
+
+def project_table(path: Path) -> dict[str, Any]:
+    """The `[tool.compress.gate]` table of a pyproject.toml; empty where there is none.
+
+    Raises:
+        ConfigError: The file is not TOML, or a key is unknown (the known ones are listed).
+        InputError: The file is there and cannot be read.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
+    table = content.get("tool", {}).get("compress", {}).get("gate", {})
+    known = [name.replace("_", "-") for name in GateConfig.model_fields if name != "target"]
+    for key in table:
+        if key.replace("_", "-") not in known:
+            raise unknown("[tool.compress.gate] key", key, known)
+    return dict(table)

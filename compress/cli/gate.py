@@ -1,0 +1,261 @@
+"""`compress gate`: flags to a configuration, the stage, its files, its exit code."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from compress.cli import measuring, options
+from compress.cli.output import deliver
+
+if TYPE_CHECKING:
+    from compress.records.gate import GateRecord
+
+LIMITS = "Limits"
+VERDICT = "Verdict"
+
+
+def gate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET|FILE.json",
+            help="A folder of `compress export`, an .onnx file, a run, `last`, or the JSON of an "
+            "earlier bench.",
+        ),
+    ],
+    baseline: Annotated[
+        str | None,
+        typer.Option(
+            "--baseline",
+            metavar="ARTIFACT|FILE.json",
+            help="What regressions are measured against: an artifact, timed beside the target in "
+            "one process, or the JSON of a bench of this machine.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    teacher: measuring.Teacher = None,
+    student: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--student",
+            metavar="LABEL",
+            help="Judge this one only; repeatable. Every row but the teacher's unless set.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="fp32,int8,fp16",
+            help="Judge these forms only.",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
+    min_top1: Annotated[
+        float | None,
+        typer.Option(
+            "--min-top1",
+            help="Lowest top-1, a fraction of 1: 0.93.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_top1_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-top1-drop",
+            help="Largest top-1 lost against the teacher; 0.005 is half a point.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_quant_drop: Annotated[
+        float | None,
+        typer.Option(
+            "--max-quant-drop",
+            help="Largest top-1 lost against the fp32 form of the same model.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option(
+            "--min-agreement",
+            help="Smallest share of test images with the teacher's answer.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_size_kib: Annotated[
+        float | None,
+        typer.Option("--max-size-kib", help="Largest file, in KiB.", rich_help_panel=LIMITS),
+    ] = None,
+    max_latency_ratio: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency-ratio",
+            help="Largest latency by that of --latency-reference: 0.25 is a quarter.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    latency_reference: Annotated[
+        str | None,
+        typer.Option(
+            "--latency-reference",
+            metavar="teacher|fp32",
+            help="What --max-latency-ratio compares with: the teacher, or the fp32 form of the "
+            "same model [default: teacher].",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_p90_ms: Annotated[
+        float | None,
+        typer.Option(
+            "--max-p90-ms",
+            help="Largest 90th percentile of the latency on this machine, in ms.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_latency_regression: Annotated[
+        float | None,
+        typer.Option(
+            "--max-latency-regression",
+            help="Largest growth of the latency against --baseline; 0.05 allows 1.05x.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    max_top1_regression: Annotated[
+        float | None,
+        typer.Option(
+            "--max-top1-regression",
+            help="Largest top-1 lost against --baseline.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--recipe",
+            metavar="NAME|FILE",
+            help="A recipe whose gate table sets limits, over those of [tool.compress.gate] in "
+            "./pyproject.toml and under these options.",
+            rich_help_panel=LIMITS,
+        ),
+    ] = None,
+    inconclusive: Annotated[
+        str | None,
+        typer.Option(
+            "--inconclusive",
+            metavar="pass|fail",
+            help="What an undecided check counts as, instead of exit code 6. A gate that compared "
+            "nothing ends with 6 all the same.",
+            rich_help_panel=VERDICT,
+        ),
+    ] = None,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            help="Write JUnit XML, one test case per check.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    markdown: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            metavar="FILE",
+            help="Write Markdown; $GITHUB_STEP_SUMMARY gets it in any case.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    data: options.Data = None,
+    data_dir: options.DataDir = None,
+    limit: measuring.Limit = None,
+    strict: measuring.Strict = False,
+    threads: measuring.Threads = None,
+    max_seconds: measuring.MaxSeconds = None,
+    provider: measuring.Provider = None,
+    on: measuring.On = None,
+    json: options.Json = None,
+    quiet: options.Quiet = False,
+) -> None:
+    """Judge accuracy, size and latency by limits: exit code 0 passed, 1 failed, 6 cannot tell."""
+    from compress.config import recipes
+    from compress.config.gate import GateConfig, project_table
+
+    given = options.asked(
+        {
+            "target": target,
+            "baseline": baseline,
+            "teacher": teacher,
+            "student": student,
+            "precision": options.comma_list(precision, "--precision"),
+            "min_top1": min_top1,
+            "max_top1_drop": max_top1_drop,
+            "max_quant_drop": max_quant_drop,
+            "min_agreement": min_agreement,
+            "max_size_kib": max_size_kib,
+            "max_latency_ratio": max_latency_ratio,
+            "latency_reference": latency_reference,
+            "max_p90_ms": max_p90_ms,
+            "max_latency_regression": max_latency_regression,
+            "max_top1_regression": max_top1_regression,
+            "inconclusive": inconclusive,
+            "junit": junit,
+            "markdown": markdown,
+            "data": data,
+            "data_dir": data_dir,
+            "limit": limit,
+            "strict": strict,
+            "threads": threads,
+            "max_seconds": max_seconds,
+            "provider": provider,
+            "on": on,
+        }
+    )
+    layers: list[dict[str, Any]] = [project_table(Path("pyproject.toml"))]
+    if recipe is not None:
+        layers.append(recipes.load(recipe).get("gate", {}))
+    config = recipes.build(GateConfig, *layers, given)
+
+    from compress.render.live import make_progress
+    from compress.render.tables.gate import table
+    from compress.stages.gate import gate as judge
+
+    with make_progress(quiet) as progress:
+        record = judge(config, progress=progress)
+    _write_files(record, config.junit, config.markdown, config.inconclusive)
+    try:
+        deliver(record, json=json, table=lambda: table(record))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # the reader left (`| head`), but the verdict stands
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise typer.Exit(record.exit_code)
+
+
+def _write_files(
+    record: "GateRecord", junit: Path | None, markdown: Path | None, inconclusive: str | None
+) -> None:
+    """JUnit and Markdown where asked for; what GitHub Actions reads, inside one of its jobs."""
+    from compress.files import write_error, write_text
+    from compress.render import files
+
+    if junit is not None:
+        write_text(junit, files.junit(record, inconclusive=inconclusive))
+    if markdown is not None:
+        write_text(markdown, files.markdown(record))
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as stream:
+                stream.write(files.markdown(record))
+        except OSError as error:
+            raise write_error(Path(summary), error) from error
+    if files.in_github_actions(os.environ):
+        for line in files.annotations(record, inconclusive=inconclusive):
+            # the runner reads both streams; standard output may be a JSON document
+            sys.stderr.write(line + "\n")

@@ -1,0 +1,147 @@
+"""Results as files that continuous integration reads: JUnit, Markdown, GitHub's annotations."""
+
+from collections.abc import Mapping, Sequence
+from xml.etree import ElementTree
+
+from compress.records.bench import BenchModel
+from compress.records.gate import Check, GateRecord
+from compress.render.numbers import ABSENT, amount, percent, size
+from compress.render.tables.bench import factor, milliseconds
+from compress.render.tables.gate import ENDS, headline, interval, limit, value
+
+SIGNS = {"pass": "✅ pass", "fail": "❌ fail", "inconclusive": "❔ cannot tell"}
+CONTROL_CHARACTERS = {number: " " for number in range(32) if chr(number) not in "\t\n"}
+
+
+def junit(record: GateRecord, *, inconclusive: str | None) -> str:
+    """A JUnit document with one test case per check.
+
+    Args:
+        record: The verdicts.
+        inconclusive: What an undecided check counts as: "fail" is a failure, "pass" skipped, None
+            an error.
+
+    Returns:
+        XML text.
+    """
+    kinds = {"fail": "failure", "pass": "skipped", None: "error"}
+    tags = ["" if check.outcome == "pass" else "failure" for check in record.checks]
+    for number, check in enumerate(record.checks):
+        if check.outcome == "inconclusive":
+            tags[number] = kinds[inconclusive]
+    suite = ElementTree.Element(
+        "testsuite",
+        name="compress gate",
+        tests=str(len(tags)),
+        failures=str(tags.count("failure")),
+        errors=str(tags.count("error")),
+        skipped=str(tags.count("skipped")),
+        time=f"{record.bench.seconds:.3f}",
+    )
+    for check, tag in zip(record.checks, tags, strict=True):
+        case = ElementTree.SubElement(
+            suite, "testcase", classname=_clean(check.row or "gate"), name=check.name, time="0"
+        )
+        if tag:
+            ElementTree.SubElement(case, tag, message=_clean(check.reason), type=check.outcome)
+        else:
+            ElementTree.SubElement(case, "system-out").text = _clean(check.reason)
+    root = ElementTree.Element("testsuites", name="compress gate")
+    root.append(suite)
+    ElementTree.indent(root)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n'
+        + ElementTree.tostring(root, encoding="unicode")
+        + "\n"
+    )
+
+
+def _clean(text: str) -> str:
+    """Without the control characters that XML forbids."""
+    return text.translate(CONTROL_CHARACTERS)
+
+
+def markdown(record: GateRecord) -> str:
+    """Verdicts and figures as Markdown tables, for a job summary."""
+    verdicts = _table(
+        ["Verdict", "Check", "Model", "Measured", "Range", "Limit"],
+        [
+            [SIGNS[c.outcome], c.name, c.row or ABSENT, value(c), interval(c), limit(c)]
+            for c in record.checks
+        ],
+    )
+    reasons = [
+        f"* {_cell(headline(check))}: {_cell(check.reason)}"
+        for check in record.checks
+        if check.outcome != "pass"
+    ]
+    figures = _table(
+        ["Model", "Form", "Size", "Params", "MACs", "Top-1", "p50 ms", "p90 ms", "Speed-up"],
+        [_figures(model) for model in record.bench.models],
+    )
+    machine = record.bench.environment
+    parts = [
+        f"### compress: {ENDS[record.outcome]}",
+        verdicts,
+        *(["\n".join(reasons)] if reasons else []),
+        figures,
+        f"{_cell(machine.cpu)}, {record.bench.threads} thread(s), "
+        f"ONNX Runtime {machine.packages.get('onnxruntime', '?')}",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _figures(model: BenchModel) -> list[str]:
+    role = "" if model.role == "student" else f" ({model.role})"
+    return [
+        model.name + role,
+        model.precision,
+        size(model.size_bytes),
+        ABSENT if model.parameters is None else amount(model.parameters),
+        ABSENT if model.macs is None else amount(model.macs),
+        percent(model.top1),
+        milliseconds(model.p50_ms),
+        milliseconds(model.p90_ms),
+        factor(model.speedup),
+    ]
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *([_cell(cell) for cell in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    for sign in "\\|*_`<>[]":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())
+
+
+def annotations(record: GateRecord, *, inconclusive: str | None) -> list[str]:
+    """GitHub Actions' workflow commands for what did not pass, one line each."""
+
+    def kind(check: Check) -> str:
+        if check.outcome == "fail" or inconclusive == "fail":
+            return "error"
+        return "warning" if inconclusive == "pass" else "error"
+
+    return [
+        f"::{kind(check)} title={_property(f'compress gate: {headline(check)}')}"
+        f"::{_message(check.reason)}"
+        for check in record.checks
+        if check.outcome != "pass"
+    ]
+
+
+def _message(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
+
+
+def in_github_actions(environment: Mapping[str, str]) -> bool:
+    """Whether a job of GitHub Actions runs this."""
+    return environment.get("GITHUB_ACTIONS") == "true"

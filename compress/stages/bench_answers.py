@@ -1,0 +1,305 @@
+"""Asks every row of a bench about the test images, and says how well it answers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress import evaluate
+from compress.config.bench import MeasuringConfig
+from compress.data import registry
+from compress.data.images import ImageSet
+from compress.errors import ConfigError, InputError, MachineError
+from compress.measure import accuracy
+from compress.progress import Progress
+from compress.records.bench import BenchData, ClassAccuracy, Difference
+from compress.stages.bench_rows import Row
+
+Correct = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class AskedImages:
+    """The test images, at every size a row takes.
+
+    Attributes:
+        name: Of the data; None where there are no images.
+        of_size: By height and width in pixels.
+        all_images: How many there were before `--limit`.
+        named: Whether the user named the data, so that every row is asked about it.
+        reason: Why there are none.
+    """
+
+    name: str | None = None
+    of_size: Mapping[int, ImageSet] = field(default_factory=dict)
+    all_images: int = 0
+    named: bool = False
+    reason: str = ""
+
+    def record(self, size: int) -> BenchData | None:
+        """What the record says of them."""
+        images = self.of_size.get(size) or next(iter(self.of_size.values()), None)
+        if images is None or self.name is None:
+            return None
+        labels = images.labels
+        met = set(range(images.classes)) if labels is None else set(labels.tolist())
+        return BenchData(
+            name=self.name,
+            sha256=images.sha256,
+            images=images.count,
+            of=self.all_images,
+            labelled=labels is not None,
+            missing_classes=tuple(
+                name for number, name in enumerate(images.class_names) if number not in met
+            ),
+        )
+
+
+def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress) -> AskedImages:
+    """The test images a user named, or those that the models were trained for; never downloaded.
+
+    Raises:
+        ConfigError: The data named is unknown.
+        InputError: `strict`, and the images have another size than a model takes.
+    """
+    trained_for = [row.card.dataset for row in rows if row.card.dataset]
+    name = config.data or next(iter(trained_for), None)
+    if name is None:
+        return AskedImages(reason="no --data, and the models do not say what they are for")
+    found: dict[int, ImageSet] = {}
+    count = 0
+    for size in sorted({row.card.image_size for row in rows}):
+        try:
+            images = _load(name, config.data_dir, size, strict=config.strict, progress=progress)
+        except ConfigError as error:
+            if config.data is not None:
+                raise
+            return AskedImages(reason=f"{error.message}; name its folder with --data")
+        except (InputError, MachineError) as error:
+            if isinstance(error, WrongSizeError):
+                raise
+            return AskedImages(reason=error.message)
+        count = images.count
+        if config.limit is not None and config.limit < count:
+            chosen = np.linspace(0, count - 1, config.limit).round().astype(np.int64)
+            images = images.subset(chosen)
+        found[size] = images
+    if count == 0:
+        return AskedImages(reason=f"{name} has no test images")
+    return AskedImages(name, found, count, named=config.data is not None)
+
+
+class WrongSizeError(InputError):
+    """The images have another size, and `--strict` forbids to resize them."""
+
+
+def _load(
+    name: str, data_dir: Path | None, size: int, *, strict: bool, progress: Progress
+) -> ImageSet:
+    if not strict:
+        return registry.load_test(name, data_dir=data_dir, image_size=size, progress=progress)
+    try:
+        images = registry.load_test(name, data_dir=data_dir, image_size=None, progress=progress)
+    except ConfigError as error:
+        if name in registry.names() or "size" not in error.message:
+            raise
+        raise WrongSizeError(error.message, hint="leave out --strict to resize them") from error
+    if images.image_size != size:
+        raise WrongSizeError(
+            f"the images of {name} are {images.image_size} pixels wide, a model takes {size}",
+            hint="leave out --strict to resize them",
+        )
+    return images
+
+
+@dataclass
+class Answers:
+    """What the rows answered.
+
+    Attributes:
+        logits: By row key, float32 (images, classes).
+        correct: By row key, bool (images,), for rows asked about labelled images.
+        labels: By row key, int64 (images,), as numbers of the row's own outputs.
+        reasons: Why a row was not asked, or not judged.
+    """
+
+    logits: dict[str, accuracy.Logits] = field(default_factory=dict)
+    correct: dict[str, Correct] = field(default_factory=dict)
+    labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Progress) -> Answers:
+    """Let every row answer for every image.
+
+    Raises:
+        InputError: A model fails.
+        MachineError: The provider is not here.
+        UnusableError: An answer is not a number.
+    """
+    answers = Answers()
+    for row in rows:
+        reason = _unfit(row, images)
+        if reason:
+            answers.reasons[row.key] = reason
+            continue
+        own = images.of_size[row.card.image_size]
+        logits = accuracy.logits(
+            row.path,
+            row.card.model_copy(update={"name": row.label}),
+            own,
+            provider=provider,
+            unsaturated=row.unsaturated,
+            progress=progress,
+        )
+        classes = row.card.classes or own.classes
+        if own.classes and logits.shape[1] != classes:
+            answers.reasons[row.key] = (
+                f"answers {logits.shape[1]} classes, {own.name} has {classes}"
+            )
+            continue
+        answers.logits[row.key] = logits
+        try:
+            labels = accuracy.labels_for(row.card, own)
+        except InputError as error:
+            answers.reasons[row.key] = error.message
+            continue
+        if labels is None:
+            answers.reasons[row.key] = f"{own.name} has no labels"
+            continue
+        answers.labels[row.key] = labels
+        answers.correct[row.key] = logits.argmax(axis=1) == labels
+    return answers
+
+
+def _unfit(row: Row, images: AskedImages) -> str:
+    """Why a row cannot be asked about these images; empty when it can."""
+    if images.name is None:
+        return images.reason
+    if row.untrained:
+        return "untrained"
+    if not images.named and row.card.dataset not in (None, images.name):
+        return f"trained for {row.card.dataset}, not {images.name}: name one with --data"
+    if row.card.channels != 3:
+        return f"takes {row.card.channels} channels, images have 3"
+    if row.card.input_layout == "float-nchw" and row.card.mean is None:
+        return "does not tell its normalisation: add :normalization=NAME after the file"
+    return ""
+
+
+def quality(
+    row: Row,
+    answers: Answers,
+    images: AskedImages,
+    *,
+    teacher: Row | None,
+    fp32: Row | None,
+    baseline: Row | None,
+    per_class: bool,
+) -> dict[str, Any]:
+    """The `Quality` fields of one row.
+
+    Args:
+        row: Which.
+        answers: Of all rows.
+        images: That they answered for.
+        teacher: The row to agree with; None for the teacher itself.
+        fp32: The float32 form of the same model; None for itself.
+        baseline: The row of a baseline; None without one.
+        per_class: Whether to count every class.
+    """
+    fields: dict[str, Any] = {"not_judged": answers.reasons.get(row.key)}
+    logits = answers.logits.get(row.key)
+    if logits is None:
+        return fields
+    fields["images"] = len(logits)
+    if teacher is not None and teacher.key in answers.logits:
+        agreement = _agreement(row, teacher, answers)
+        if agreement is not None:
+            low, high = evaluate.wilson(round(agreement * len(logits)), len(logits))
+            fields |= {
+                "agreement": agreement,
+                "agreement_low": low,
+                "agreement_high": high,
+            }
+    labels = answers.labels.get(row.key)
+    if labels is None:
+        return fields
+    found = accuracy.score(logits, labels)
+    fields |= {
+        "top1": found.top1,
+        "top1_low": found.low,
+        "top1_high": found.high,
+        "top5": found.top5,
+        "ece": found.ece,
+        "nll": found.nll,
+        "teacher_difference": _difference(row, teacher, answers),
+        "fp32_difference": _difference(row, fp32, answers),
+        "baseline_difference": _difference(row, baseline, answers),
+    }
+    if per_class:
+        own = images.of_size[row.card.image_size]
+        fields["per_class"] = _per_class(own, answers.correct[row.key])
+    return fields
+
+
+def _agreement(row: Row, teacher: Row, answers: Answers) -> float | None:
+    """Share of images with the teacher's top-1; None where their classes are not the same."""
+    own, others = answers.logits[row.key], answers.logits[teacher.key]
+    names, other_names = row.card.class_names, teacher.card.class_names
+    if names and other_names and names != other_names:
+        if sorted(names) != sorted(other_names):
+            return None
+        others = others[:, [other_names.index(name) for name in names]]
+    if own.shape != others.shape:
+        return None
+    return evaluate.agreement(own, others)
+
+
+def _difference(row: Row, other: Row | None, answers: Answers) -> Difference | None:
+    """How much more often another row is right."""
+    if other is None or other.key not in answers.correct:
+        return None
+    own, others = answers.correct[row.key], answers.correct[other.key]
+    if len(own) != len(others):
+        return None
+    low, high = evaluate.paired_interval(others, own)
+    return Difference(
+        to=other.key,
+        top1_drop=float(others.mean() - own.mean()),
+        low=low,
+        high=high,
+        p_value=evaluate.mcnemar(others, own),
+    )
+
+
+def _per_class(images: ImageSet, correct: Correct) -> tuple[ClassAccuracy, ...]:
+    labels = images.known_labels
+    counts = np.bincount(labels, minlength=images.classes)
+    hits = np.bincount(labels, weights=correct, minlength=images.classes)
+    return tuple(
+        ClassAccuracy(
+            name=name,
+            images=int(counts[number]),
+            top1=float(hits[number] / counts[number]) if counts[number] else None,
+        )
+        for number, name in enumerate(images.class_names)
+    )
+
+
+def missing_notes(images: AskedImages, size: int) -> list[str]:
+    """What is worth saying about the images."""
+    record = images.record(size)
+    if record is None:
+        return [f"no accuracy: {images.reason}"]
+    notes = []
+    if record.images < record.of:
+        notes.append(f"accuracy on {record.images} of {record.of} test images")
+    if not record.labelled:
+        notes.append(f"{record.name} has no labels: latency and agreement only")
+    if record.missing_classes:
+        notes.append(f"no test images of {', '.join(record.missing_classes)}")
+    return notes

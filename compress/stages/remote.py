@@ -1,0 +1,290 @@
+"""Runs bench or gate on another machine over plain ssh, and brings the record home."""
+
+import json
+import shlex
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compress.config.bench import MeasuringConfig
+from compress.errors import CompressError, InputError, MachineError, UnusableError
+from compress.measure.artifact import GOLDEN, MODEL_FILES
+from compress.progress import Progress
+from compress.records.bench import BenchModel, BenchRecord, HostRow, HostTimes, Ratio, Times
+from compress.stages.bench_rows import Row
+from compress.version import VERSION
+
+CONNECT_SECONDS = 10
+PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11", "python")
+MARK = "@@compress@@"
+"""Printed before anything that is ours: a login shell may greet first."""
+
+UNREACHABLE = 255
+"""What ssh itself ends with."""
+
+PROBE = """
+for p in {pythons}; do
+  command -v "$p" >/dev/null 2>&1 || continue
+  if ! "$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    old="$p"; continue
+  fi
+  if v=$("$p" -P -c 'from compress.version import VERSION; print(VERSION)' 2>/dev/null); then
+    echo {mark}; echo "ready $v"; echo "$p"; mktemp -d; exit 0
+  fi
+  bare="$p"
+done
+echo {mark}; if [ -n "$bare" ]; then echo "bare $bare"; else echo "old $old"; fi
+"""
+
+ERRORS: dict[int, type[CompressError]] = {3: InputError, 4: MachineError, 5: UnusableError}
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A machine that ssh reaches and that has the device half installed.
+
+    Attributes:
+        host: As ssh knows it.
+        options: Of ssh and scp, for one authentication only.
+        python: An interpreter there that has the package.
+        folder: A folder of our own there.
+    """
+
+    host: str
+    options: tuple[str, ...]
+    python: str
+    folder: str
+
+    def compress(self, arguments: Sequence[str], *, accepted: Sequence[int] = (0,)) -> Any:
+        """Run a command of ours there with `--json -`.
+
+        Args:
+            arguments: Of the command; paths are relative to `folder`.
+            accepted: Exit codes that come with a record.
+
+        Returns:
+            The parsed record.
+
+        Raises:
+            CompressError: What failed there, as it would have failed here.
+            MachineError: The connection broke, or the version there is another.
+        """
+        words = [self.python, "-P", "-m", "compress", *arguments, "--json", "-"]
+        script = (
+            f"cd {shlex.quote(self.folder)} && "
+            # without its data and cache: accuracy is measured here
+            f"unset COMPRESS_DATA; COMPRESS_CACHE={shlex.quote(self.folder + '/cache')}; "
+            f"export COMPRESS_CACHE; echo {MARK}; exec {' '.join(map(shlex.quote, words))}"
+        )
+        done = _ssh(self.host, self.options, script)
+        if done.returncode in accepted:
+            try:
+                return json.loads(done.stdout.partition(f"{MARK}\n")[2])
+            except json.JSONDecodeError as error:
+                raise MachineError(
+                    f"{self.host} answered with no record: {done.stdout[-200:]!r}",
+                    hint=f"install compress-edge=={VERSION} there",
+                ) from error
+        if done.returncode == UNREACHABLE:
+            raise _unreachable(self.host, done.stderr)
+        lines = done.stderr.strip().splitlines()
+        said = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        hints = [line.removeprefix("hint: ") for line in lines if line.startswith("hint: ")]
+        reason = said[-1] if said else (lines or ["it said nothing"])[-1]
+        kind = ERRORS.get(done.returncode, MachineError)
+        raise kind(f"on {self.host}: {reason}", hint=hints[-1] if hints else "")
+
+
+@contextmanager
+def connected(host: str, progress: Progress) -> Iterator[Connection]:
+    """Reach a host, find its Python and the package, and make a folder there for a while.
+
+    Args:
+        host: As ssh knows it; `HOST:/path/to/python` names the interpreter.
+        progress: Told what was found.
+
+    Raises:
+        MachineError: No ssh here, no route, no Python ≥ 3.11 there, or no package.
+    """
+    name, colon, python = host.rpartition(":")
+    if not colon or not python.startswith(("/", "~/")):
+        name, python = host, ""
+    if shutil.which("ssh") is None or shutil.which("scp") is None:
+        raise MachineError("ssh and scp are not installed here", hint="install openssh-client")
+    with tempfile.TemporaryDirectory(prefix="cmp-") as control:
+        settings = {
+            "ConnectTimeout": str(CONNECT_SECONDS),
+            "ControlMaster": "auto",
+            "ControlPath": f"{control}/s",
+            "ControlPersist": "60",
+        }
+        options = tuple(w for key, value in settings.items() for w in ("-o", f"{key}={value}"))
+        try:
+            found = _probe(name, options, python)
+            progress.note(f"measuring on {name} with {found.python}")
+            try:
+                yield found
+            finally:
+                _ssh(name, options, f"rm -rf {shlex.quote(found.folder)}")
+        finally:
+            subprocess.run(["ssh", *options, "-O", "exit", name], capture_output=True, check=False)
+
+
+def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
+    names = [_home(python)] if python else list(PYTHONS)
+    done = _ssh(host, options, PROBE.format(pythons=" ".join(names), mark=MARK))
+    if done.returncode == UNREACHABLE:
+        raise _unreachable(host, done.stderr)
+    _, _, answer = done.stdout.partition(f"{MARK}\n")
+    lines = answer.splitlines()
+    state, _, detail = (lines[0] if lines else "old ").partition(" ")
+    if state == "ready" and len(lines) == 3:
+        if detail != VERSION:
+            raise MachineError(
+                f"{host} has compress-edge {detail}, this is {VERSION}",
+                hint=f"run there: {lines[1]} -m pip install compress-edge=={VERSION}",
+            )
+        return Connection(host, options, lines[1], lines[2])
+    if state == "bare":
+        raise MachineError(
+            f"{host} has {detail} but not the package",
+            hint=f"run there: {detail} -m pip install compress-edge=={VERSION}; for an "
+            f"environment of its own: --on {host}:/path/to/bin/python",
+        )
+    older = f" ({detail} is older)" if detail else ""
+    raise MachineError(
+        f"{host} has no Python 3.11 or newer{older}",
+        hint=f"install one, or name it: --on {host}:/path/to/bin/python",
+    )
+
+
+def _home(path: str) -> str:
+    """A path for the shell there; `~/` is its home."""
+    if path.startswith("~/"):
+        return '"$HOME"/' + shlex.quote(path[2:])
+    return shlex.quote(path)
+
+
+def _ssh(host: str, options: tuple[str, ...], script: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        ["ssh", *options, host, f"sh -c {shlex.quote(script)}"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def _unreachable(host: str, said: str) -> MachineError:
+    lines = said.strip().splitlines()
+    reason = lines[-1].strip() if lines else "ssh failed"
+    return MachineError(f"cannot reach {host}: {reason}", hint=f"`ssh {host} true` must work")
+
+
+def send(connection: Connection, groups: dict[str, Sequence[Row]]) -> None:
+    """Copy model files, as artifact folders without a manifest.
+
+    Args:
+        connection: Where to.
+        groups: Rows by the name of the folder that holds their artifacts.
+
+    Raises:
+        MachineError: scp fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="compress-") as name:
+        for group, rows in groups.items():
+            places = {row_name: f"{n:02}" for n, row_name in enumerate(_names(rows))}
+            for row in rows:
+                folder = Path(name) / group / places[row.name]
+                folder.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(row.path, folder / MODEL_FILES[row.precision])
+                if row.golden is not None:
+                    shutil.copyfile(row.golden, folder / GOLDEN)
+        folders = [str(Path(name) / group) for group, rows in groups.items() if rows]
+        done = subprocess.run(
+            ["scp", "-q", "-r", *connection.options, *folders,
+             f"{connection.host}:{connection.folder}/"],
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines()
+        raise MachineError(
+            f"cannot copy to {connection.host}: {lines[-1] if lines else 'scp failed'}",
+            hint="is its disk full?",
+        )
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.name for row in rows))
+
+
+def grouped(rows: Sequence[Row]) -> tuple[dict[str, Sequence[Row]], list[str]]:
+    """Rows as folders to send, and the arguments that name them there."""
+    teachers = [row for row in rows if row.role == "teacher"][:1]
+    judged = [row for row in rows if row not in teachers]
+    if not judged:
+        return {"judged": teachers}, ["judged"]
+    groups: dict[str, Sequence[Row]] = {"judged": judged, "teacher": teachers}
+    return groups, ["judged", *(["--teacher", "teacher"] if teachers else [])]
+
+
+def machine_options(config: MeasuringConfig) -> list[str]:
+    """How to measure there, as arguments."""
+    return [
+        "--threads", str(config.threads), "--max-seconds", str(config.max_seconds),
+        "--provider", config.provider, "--quiet",
+    ]  # fmt: skip
+
+
+def time_on(
+    host: str, rows: Sequence[Row], config: MeasuringConfig, *, progress: Progress
+) -> HostTimes:
+    """Time rows on another machine.
+
+    Raises:
+        CompressError: What failed there, as it would have failed here.
+        MachineError: The host cannot be reached or lacks Python or the package.
+    """
+    with connected(host, progress) as connection:
+        groups, named = grouped(rows)
+        send(connection, groups)
+        data = connection.compress(["bench", *named, *machine_options(config)])
+    record = BenchRecord.from_data(data, source=f"the record from {host}")
+    return host_times(host, rows, record)
+
+
+def host_times(host: str, rows: Sequence[Row], record: BenchRecord) -> HostTimes:
+    """The times of a record made elsewhere, under the names the rows have here."""
+    labels = {row.sha256: row.label for row in rows}
+    here = {model.label: labels.get(model.sha256, model.label) for model in record.models}
+    by_sha = {model.sha256: model for model in record.models}
+    found = [
+        HostRow(
+            name=row.name,
+            precision=row.precision,
+            not_timed=model.not_timed,
+            **_times(model, here),
+        )
+        for row in rows
+        if (model := by_sha.get(row.sha256)) is not None
+    ]
+    return HostTimes(
+        host=host,
+        rows=tuple(found),
+        peaks=record.peaks,
+        ruler_sha256=record.ruler_sha256,
+        environment=record.environment,
+    )
+
+
+def _times(model: BenchModel, here: dict[str, str]) -> dict[str, Any]:
+    fields = {name: getattr(model, name) for name in Times.model_fields}
+    for name, value in fields.items():
+        if isinstance(value, Ratio):
+            fields[name] = value.model_copy(update={"to": here.get(value.to, value.to)})
+    return fields
