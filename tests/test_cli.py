@@ -57,7 +57,7 @@ def test_the_bare_command_shows_the_four_steps_in_order(run_cli: RunCli) -> None
 def test_help_lists_every_command_of_the_contract(run_cli: RunCli, spelling: str) -> None:
     finished = run_cli(spelling)
     assert finished.code == 0
-    listed = re.findall(r"^│ ([a-z-]+) ", finished.stdout, re.MULTILINE)
+    listed = re.findall(r"^│ ([a-z][a-z-]*) ", finished.stdout, re.MULTILINE)
     assert listed == [
         *("train", "distill", "soft-labels", "export", "bench", "gate"),
         *("check", "predict", "report", "list"),
