@@ -101,7 +101,7 @@ def _draw_lines(
             numbers,
             values.mean(axis=0),
             color=looks[name].color,
-            linestyle=":" if faint else "--" if control else ("-", "-.")[looks[name].turn % 2],
+            linestyle=_dashes(control, faint, looks[name].turn),
             linewidth=1.0 if faint else 1.6,
             marker="o" if len(numbers) < 3 else None,
             label=None if faint else name,
@@ -115,6 +115,13 @@ def _draw_lines(
                 alpha=0.15,
                 linewidth=0,
             )
+
+
+def _dashes(control: bool, faint: bool, turn: int) -> str | tuple[int, tuple[int, int]]:
+    """Dotted for what is only by the way, dashed for controls, and dash-dotted for second turns."""
+    if faint:
+        return (0, (1, 4)) if control else ":"
+    return "--" if control else ("-", "-.")[turn % 2]
 
 
 def _training_loss(axes: Axes, lines: Lines, looks: dict[str, Shade]) -> None:

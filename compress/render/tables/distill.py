@@ -61,7 +61,9 @@ def notes(record: DistillRecord) -> str:
         lines.append(
             "The teacher comes from outside: it may have been trained on the validation images."
         )
-    if any(verdict(row.kd_gain_low, row.kd_gain_high) == HURTS for row in record.students):
+    ranges = [(row.kd_gain_low, row.kd_gain_high) for row in record.students]
+    ranges += [(one.kd_gain_low, one.kd_gain_high) for one in record.summary]
+    if any(verdict(low, high) == HURTS for low, high in ranges):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
 

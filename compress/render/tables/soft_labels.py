@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from compress.records.soft_labels import SoftLabelSet, SoftLabelsRecord
 from compress.render.numbers import duration, percent, size
-from compress.render.tables.fitting import FirstThatFits, grid
+from compress.render.tables.fitting import FirstThatFits, Row, grid
 
 
 def table(record: SoftLabelsRecord) -> RenderableType:
@@ -26,22 +25,31 @@ def sets_table(sets: Sequence[SoftLabelSet]) -> RenderableType:
     if not sets:
         return Text("no soft labels stored")
 
-    def layout(short: bool) -> Table:
-        heads = ["teacher", "data", "top-1\n%", "format", "agrees\nwith fp32 %", "mean\n|Δp|"]
-        rows = [
-            [
-                one.teacher,
-                one.data,
-                percent(one.top1),
-                one.number_format,
-                percent(one.format_agreement),
-                f"{one.format_probability_error:.4f}",
-                str(one.views),
-                size(one.size_bytes),
-                f"{one.key[:8]}…" if short and len(one.key) > 9 else one.key,
-            ]
-            for one in sets
+    heads = ["teacher", "data", "top-1\n%", "format", "agrees\nwith fp32 %", "mean\n|Δp|"]
+    wide = [
+        [one.teacher, one.data, *_figures(one), str(one.views), size(one.size_bytes), one.key]
+        for one in sets
+    ]
+    narrow: list[Row] = [
+        [
+            Text.assemble(one.teacher, "\n", one.data, ("\n" + one.key, "dim")),
+            *_figures(one),
+            str(one.views),
+            size(one.size_bytes),
         ]
-        return grid([*heads, "views", "size", "key"], rows, left=2)
+        for one in sets
+    ]
+    return FirstThatFits(
+        grid([*heads, "views", "size", "key"], wide, left=2),
+        grid(["teacher, data, key", *heads[2:], "views", "size"], narrow),
+    )
 
-    return FirstThatFits(layout(short=False), layout(short=True))
+
+def _figures(one: SoftLabelSet) -> tuple[str, str, str, str]:
+    """Accuracy, and what the number format of the forward passes cost."""
+    return (
+        percent(one.top1),
+        one.number_format,
+        percent(one.format_agreement),
+        f"{one.format_probability_error:.4f}",
+    )

@@ -1,7 +1,5 @@
 """The result of `compress train` as a table."""
 
-from collections.abc import Sequence
-
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -9,12 +7,15 @@ from rich.text import Text
 from compress.records.train import TrainRecord
 from compress.render.numbers import amount, duration, percent, percent_range
 from compress.render.tables.distill import summary_table
-from compress.render.tables.fitting import FirstThatFits, grid
+from compress.render.tables.fitting import FirstThatFits, broken, grid
 
 NOTES = (
     "Top-1 in per cent of the test images, at the epoch with the best validation top-1; "
     "last: at the last epoch. Ranges are 95% Wilson intervals."
 )
+
+ACCURACY = ("test\ntop-1", "test\nlast", "val\ntop-1", "train\ntop-1")
+COST = ("best\nepoch", "ECE\n%", "para-\nmeters", "\nMACs", "\ntime")
 
 
 def table(record: TrainRecord) -> RenderableType:
@@ -25,25 +26,30 @@ def table(record: TrainRecord) -> RenderableType:
         f"{record.test_images:,} test images; {record.epochs} epochs; {duration(record.seconds)}",
     )
     summary = [summary_table(record.summary)] if record.summary else []
-    models = FirstThatFits(_models(record, "  "), _models(record, "\n"))
+    models = FirstThatFits(
+        _models(record, "  ", ACCURACY + COST),
+        _models(record, "\n", ACCURACY + COST),
+        Group(_models(record, "\n", ACCURACY), _models(record, "  ", COST)),
+    )
     return Group(head, *summary, models, Text(NOTES, style="dim"))
 
 
-def _models(record: TrainRecord, joint: str) -> Table:
-    heads = ("", "test\ntop-1", "test\nlast", "val\ntop-1", "train\ntop-1", "best\nepoch")
-    rows: list[Sequence[str]] = [
-        [
-            row.label,
-            joint.join([percent(row.top1), percent_range(row.top1_low, row.top1_high)]),
-            percent(row.last_top1),
-            percent(row.val_top1),
-            percent(row.train_top1),
-            str(row.selected_epoch),
-            percent(row.ece),
-            amount(row.parameters),
-            amount(row.macs),
-            duration(row.seconds),
-        ]
-        for row in record.models
-    ]
-    return grid([*heads, "ECE\n%", "para-\nmeters", "\nMACs", "\ntime"], rows)
+def _models(record: TrainRecord, joint: str, heads: tuple[str, ...]) -> Table:
+    rows = []
+    for row in record.models:
+        cells = {
+            ACCURACY[0]: joint.join(
+                [percent(row.top1), percent_range(row.top1_low, row.top1_high)]
+            ),
+            ACCURACY[1]: percent(row.last_top1),
+            ACCURACY[2]: percent(row.val_top1),
+            ACCURACY[3]: percent(row.train_top1),
+            COST[0]: str(row.selected_epoch),
+            COST[1]: percent(row.ece),
+            COST[2]: amount(row.parameters),
+            COST[3]: amount(row.macs),
+            COST[4]: duration(row.seconds),
+        }
+        label = broken(row.label) if joint == "\n" else row.label
+        rows.append([label, *(cells[head] for head in heads)])
+    return grid(["", *heads], rows)

@@ -1,0 +1,171 @@
+"""The table of a distillation run."""
+
+import io
+import re
+from statistics import NormalDist
+
+import pytest
+from rich.console import Console
+
+from compress.records.distill import EnsembleRow, SummaryRow
+from compress.render.tables.distill import in_order, table, teacher_range
+from tests.fake_run import TEACHER, record, student
+
+ROWS = (
+    student("small_cnn", top1=0.9186, kd_gain=0.0032, kd_gain_low=-0.0011, kd_gain_high=0.0075),
+    student("mobilenet_v2", top1=0.9386, kd_gain=0.0132, kd_gain_low=0.0011, kd_gain_high=0.0235),
+    student(
+        "mobilenet_v2-attention-s1",
+        top1=0.9086,
+        kd_gain=-0.0232,
+        kd_gain_low=-0.0311,
+        kd_gain_high=-0.0135,
+    ),
+    student("small_cnn-control", top1=0.9154),
+    student("mobilenet_v2-control", top1=0.9318),
+)
+
+
+def render(renderable: object, width: int = 160) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(renderable)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def row_of(text: str, label: str) -> str:
+    return next(line for line in text.splitlines() if line.strip().startswith(label))
+
+
+def test_every_figure_of_a_student_is_in_its_row() -> None:
+    shown = render(table(record(ROWS)), 240)
+    cells = re.split(r"\s{2,}", row_of(shown, "small_cnn ").strip())
+    assert cells == [
+        *("small_cnn", "91.86", "90.86-92.86", "91.76", "92.06", "96.86"),
+        *("+0.32 within noise", "-0.11 to +0.75", "18", "93.00", "2.10"),
+        *("288 k", "38.6 M", "20.6 min"),
+    ]
+
+
+def test_the_teacher_comes_first_with_the_wilson_interval_of_its_accuracy() -> None:
+    z = NormalDist().inv_cdf(0.975)
+    p, n = 0.9339, 10_000
+    centre, spread = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    low, high = teacher_range(record(ROWS))
+    assert (low, high) == pytest.approx(
+        ((centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n))
+    )
+    shown = render(table(record(ROWS)), 240)
+    assert shown.index("resnet56  teacher") < shown.index("small_cnn")
+    assert f"93.39  {100 * low:.2f}-{100 * high:.2f}" in row_of(shown, "resnet56")
+
+
+@pytest.mark.parametrize(
+    ("label", "words"),
+    [
+        ("small_cnn ", "within noise"),
+        ("mobilenet_v2 ", "KD helps"),
+        ("mobilenet_v2-attention-s1", "KD hurts"),
+    ],
+)
+def test_the_verdict_stands_beside_the_gain(label: str, words: str) -> None:
+    assert words in row_of(render(table(record(ROWS)), 240), label)
+
+
+def test_harm_is_said_again_below() -> None:
+    assert "KD hurts where the whole range lies below 0" in render(table(record(ROWS)), 240)
+    assert "KD hurts" not in render(table(record(ROWS[:2])), 240)
+
+
+def test_harm_over_seeds_is_said_below_too() -> None:
+    summary = SummaryRow(
+        label="small_cnn",
+        role="student",
+        seeds=3,
+        top1_mean=0.9,
+        top1_sd=0.001,
+        last_top1_mean=0.9,
+        last_top1_sd=0.001,
+        kd_gain_mean=-0.01,
+        kd_gain_low=-0.02,
+        kd_gain_high=-0.001,
+    )
+    assert "train on the labels alone" in render(table(record(ROWS[:2], summary=(summary,))), 240)
+
+
+def test_controls_are_named_and_follow_the_students_of_their_model() -> None:
+    assert [row.label for row in in_order(ROWS)] == [
+        *("small_cnn", "small_cnn-control"),
+        *("mobilenet_v2", "mobilenet_v2-attention-s1", "mobilenet_v2-control"),
+    ]
+    assert "no KD (control)" in row_of(render(table(record(ROWS)), 240), "small_cnn-control")
+
+
+@pytest.mark.parametrize("width", [80, 100, 120, 160])
+def test_no_figure_is_lost_at_any_width(width: int) -> None:
+    shown = render(table(record(ROWS)), width)
+    assert max(len(line) for line in shown.splitlines()) <= width
+    assert "…" not in shown
+    for figure in ("91.86", "90.86-92.86", "-0.11 to +0.75", "92.06", "96.86", "93.00", "38.6 M"):
+        assert figure in shown
+
+
+def test_one_table_holds_everything_at_120_columns() -> None:
+    shown = render(table(record(ROWS)), 120)
+    heads = [line for line in shown.splitlines() if "KD gain" in line]
+    assert len([line for line in shown.splitlines() if "MACs" in line]) == 1
+    assert heads
+
+
+def test_without_controls_nothing_is_said_of_gains() -> None:
+    shown = render(table(record([student("small_cnn")])), 240)
+    assert "paired by image" not in shown
+    assert "within noise" not in shown
+
+
+def test_a_teacher_from_outside_is_said_to_be_one() -> None:
+    text = "it may have been trained on the validation images"
+    assert text in render(table(record(ROWS)), 240)
+    own = TEACHER.model_copy(update={"foreign": False})
+    assert text not in render(table(record(ROWS, teacher=own)), 240)
+
+
+def test_several_seeds_are_summed_up_as_mean_and_spread() -> None:
+    summary = SummaryRow(
+        label="small_cnn",
+        role="student",
+        seeds=3,
+        top1_mean=0.9186,
+        top1_sd=0.0021,
+        last_top1_mean=0.9177,
+        last_top1_sd=0.0033,
+        kd_gain_mean=0.004,
+        kd_gain_low=-0.002,
+        kd_gain_high=0.01,
+    )
+    shown = render(table(record(ROWS, summary=(summary,))), 240)
+    line = re.split(r"\s{2,}", row_of(shown, "small_cnn ").strip())
+    assert line == [
+        *("small_cnn", "3", "91.86 ± 0.21", "91.77 ± 0.33"),
+        *("+0.40 within noise", "-0.20 to +1.00"),
+    ]
+
+
+def test_an_ensemble_is_compared_with_its_members() -> None:
+    ensemble = EnsembleRow(
+        label="resnet14",
+        members=10,
+        top1=0.598,
+        top1_low=0.588,
+        top1_high=0.608,
+        mean_member_top1=0.49,
+    )
+    shown = render(table(record(ROWS, ensembles=(ensemble,))), 240)
+    line = re.split(r"\s{2,}", row_of(shown, "resnet14").strip())
+    assert line == ["resnet14", "10", "59.80", "58.80-60.80", "49.00", "+10.80"]
+
+
+def test_names_from_outside_are_no_markup() -> None:
+    odd = student("small_cnn", model="[red]x").model_copy(update={"label": "[bold]tiny[/bold]"})
+    assert "[bold]tiny[/bold]" in render(table(record([odd], data="[red]cats[/red]")), 240)
+    assert "[red]cats[/red]" in render(table(record([odd], data="[red]cats[/red]")), 240)

@@ -1,0 +1,58 @@
+"""The look of figures, and their bytes."""
+
+import io
+
+import pytest
+from matplotlib.axes import Axes
+from PIL import Image
+
+from compress.render.canvas import INK, PALETTE, Shade, shades, single
+
+
+def draw(axes: Axes) -> None:
+    axes.plot([1, 2], [3, 4], label="a line")
+    axes.set_xlabel("steps")
+
+
+def test_a_png_can_be_read_by_others() -> None:
+    with Image.open(io.BytesIO(single(draw, "png"))) as image:
+        assert image.format == "PNG"
+        assert image.width == 4.6 * 150
+
+
+def test_an_svg_keeps_its_words_as_text() -> None:
+    text = single(draw, "svg").decode()
+    assert ">steps</text>" in text
+    assert ">a line</text>" in text
+
+
+@pytest.mark.parametrize("image", ["png", "svg"])
+def test_equal_content_makes_equal_bytes(image: str) -> None:
+    assert single(draw, image) == single(draw, image)  # type: ignore[arg-type]
+
+
+def test_a_longer_legend_makes_a_taller_figure_not_a_smaller_panel() -> None:
+    def many(axes: Axes) -> None:
+        for number in range(12):
+            axes.plot([1, 2], [number, number], label=f"line {number}")
+
+    with (
+        Image.open(io.BytesIO(single(draw, "png"))) as short,
+        Image.open(io.BytesIO(single(many, "png"))) as tall,
+    ):
+        assert tall.height > short.height + 100
+
+
+def test_a_control_has_the_colour_of_its_student() -> None:
+    found = shades(["a", "b"], ["a-control", "b-control-t4", "c-control"])
+    assert found["a"] == found["a-control"] == Shade(PALETTE[0])
+    assert found["b"] == Shade(PALETTE[1])
+    assert found["c-control"] == Shade(INK)
+
+
+def test_more_students_than_colours_get_another_mark() -> None:
+    names = [f"s{number}" for number in range(len(PALETTE) + 1)]
+    found = shades(names)
+    assert found["s0"].color == found[names[-1]].color
+    assert (found["s0"].turn, found[names[-1]].turn) == (0, 1)
+    assert len(set(found.values())) == len(names)

@@ -1,0 +1,103 @@
+"""Figures of finished models."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compress.errors import InputError
+from compress.records.report import Answers, ReliabilityBin
+from compress.render.plots import (
+    Point,
+    accuracy_against_macs,
+    confusion,
+    reliability,
+    student_points,
+    teacher_point,
+    write_run_plots,
+)
+from tests.fake_run import CLASSES, TEACHER, epochs, student
+
+
+def answers(role: str) -> Answers:
+    return Answers.model_validate(
+        {
+            "label": role,
+            "role": role,
+            "ece": 0.0312,
+            "reliability": [
+                ReliabilityBin(count=10, confidence=0.5, top1=0.4),
+                ReliabilityBin(count=90, confidence=0.9, top1=0.95),
+            ],
+            "confusion": [[1, 0], [0, 1]],
+        }
+    )
+
+
+def test_one_seed_shows_its_interval_and_several_their_range() -> None:
+    alone = student("small_cnn", top1=0.9)
+    seeds = [student(f"mobilenet_v2-s{k}", seed=k, top1=0.93 + 0.01 * k) for k in range(3)]
+    first, second = student_points([alone, *seeds])
+    assert first == Point("small_cnn", "student", alone.macs, 0.9, 0.89, 0.91)
+    assert (second.label, second.role) == ("mobilenet_v2", "student")
+    assert (second.top1, second.low, second.high) == pytest.approx((0.94, 0.93, 0.95))
+
+
+def test_models_trained_without_any_teacher_are_no_controls() -> None:
+    assert student_points([student("resnet56", role="control")])[0].role == "student"
+
+
+def test_the_plane_of_cost_and_accuracy_names_everybody() -> None:
+    points = [
+        teacher_point(TEACHER),
+        *student_points([student("small_cnn"), student("small_cnn-control")], "2: "),
+    ]
+    text = accuracy_against_macs(points, "svg").decode()
+    for name in ("resnet56 (teacher)", "2: small_cnn", "2: small_cnn-control"):
+        assert f">{name}</text>" in text
+    assert ">50 M</text>" in text
+
+
+def test_reliability_says_the_calibration_error() -> None:
+    models = [("resnet56 (teacher)", answers("teacher")), ("small_cnn", answers("student"))]
+    text = reliability(models, "svg").decode()
+    assert ">resnet56 (teacher): ECE 3.1%</text>" in text
+    assert ">small_cnn: ECE 3.1%</text>" in text
+
+
+def test_confusion_is_in_per_cent_of_the_true_class() -> None:
+    matrix = np.zeros((10, 10), dtype=int)
+    matrix[0, 0], matrix[0, 3] = 3, 1
+    text = confusion(matrix.tolist(), CLASSES, "svg").decode()
+    assert ">75</text>" in text
+    assert ">25</text>" in text
+    assert ">plane</text>" in text
+
+
+def test_a_hundred_classes_are_drawn_without_their_names() -> None:
+    names = [f"class{number}" for number in range(100)]
+    text = confusion(np.eye(100, dtype=int).tolist(), names, "svg").decode()
+    assert "class7" not in text
+    assert ">% of the true class</text>" in text
+
+
+def test_a_run_gets_its_curves_and_its_plane(tmp_path: Path) -> None:
+    rows = [student("small_cnn"), student("small_cnn-control")]
+    files = write_run_plots(tmp_path / "plots", epochs(["small_cnn"]), rows, TEACHER)
+    assert [path.name for path in files] == ["accuracy-macs.png", "curves.png"]
+    for path in files:
+        with Image.open(io.BytesIO(path.read_bytes())) as image:
+            image.verify()
+
+
+def test_a_run_without_epochs_gets_no_curves(tmp_path: Path) -> None:
+    files = write_run_plots(tmp_path, [], [student("small_cnn")])
+    assert [path.name for path in files] == ["accuracy-macs.png"]
+
+
+def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "plots").write_text("in the way")
+    with pytest.raises(InputError, match="plots"):
+        write_run_plots(tmp_path / "plots", [], [student("small_cnn")])

@@ -1,0 +1,50 @@
+"""Which figures a report has."""
+
+from compress.records.report import ReportRecord
+from compress.render.report_figures import confusion_figure, overview_figures, run_figures
+
+
+def test_a_run_has_curves_cost_and_reliability(digits_report: ReportRecord) -> None:
+    figures = run_figures(digits_report.runs[0], "svg")
+    assert [figure.name for figure in figures] == [
+        *("accuracy", "validation-loss", "training-loss", "accuracy-macs", "reliability")
+    ]
+    assert all(figure.content.startswith(b"<?xml") and figure.caption for figure in figures)
+
+
+def test_reliability_is_that_of_everybody(digits_report: ReportRecord) -> None:
+    text = run_figures(digits_report.runs[0], "svg")[-1].content.decode()
+    for name in ("resnet56 (teacher)", "small_cnn", "mobilenet_v2-control"):
+        assert f">{name}: ECE" in text
+
+
+def test_a_run_without_epochs_and_predictions_still_has_its_cost(
+    digits_report: ReportRecord,
+) -> None:
+    bare = digits_report.runs[0].model_copy(update={"epochs": (), "answers": ()})
+    assert [figure.name for figure in run_figures(bare, "png")] == ["accuracy-macs"]
+
+
+def test_confusion_is_named_after_its_model(digits_report: ReportRecord) -> None:
+    run = digits_report.runs[0]
+    teacher, student = run.answers[0], run.answers[1]
+    assert confusion_figure(teacher, run, "png").title == "Confusion of resnet56 (teacher)"
+    assert confusion_figure(student, run, "png").name == "confusion-small_cnn"
+
+
+def test_several_runs_share_one_plane_per_data_set(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    figures = overview_figures([*digits_report.runs, *two_runs_report.runs], "svg")
+    assert [figure.title.partition(":")[0] for figure in figures] == ["digits", "cifar10"]
+    assert len({figure.name for figure in figures}) == 2
+    text = figures[1].content.decode()
+    assert ">2: small_cnn</text>" in text
+    assert ">3: small_cnn</text>" in text
+    assert ">1: small_cnn</text>" not in text
+
+
+def test_a_teacher_of_several_runs_is_drawn_once(two_runs_report: ReportRecord) -> None:
+    run = two_runs_report.runs[0]
+    text = overview_figures([run, run], "svg")[0].content.decode()
+    assert text.count(">resnet56 (teacher)</text>") == 1

@@ -1,0 +1,143 @@
+"""The words and tables of a report."""
+
+import pytest
+
+from compress.records.report import Answers, ClassRow, ReportRecord
+from compress.render import report_sheets
+from compress.render.report_sheets import part_of
+
+
+@pytest.mark.parametrize(
+    ("whole", "part", "words"),
+    [
+        (100, 3, "1/33 of its"),
+        (100, 44, "1/2 of its"),
+        (100, 70, "0.7 of its"),
+        (100, 100, "1 of its"),
+        (100, 260, "2.6 times its"),
+    ],
+)
+def test_shares_are_said_as_people_say_them(whole: int, part: int, words: str) -> None:
+    assert part_of(whole, part) == words
+
+
+def test_a_student_is_compared_with_teacher_and_control(digits_report: ReportRecord) -> None:
+    run = digits_report.runs[0]
+    row = run.rows[0]
+    teacher = run.result.teacher.top1  # type: ignore[union-attr]
+    assert report_sheets.headlines(run)[0] == (
+        f"small_cnn: {100 * row.top1:.2f}% top-1 ({100 * row.top1_low:.2f}-"
+        f"{100 * row.top1_high:.2f}), {100 * (row.top1 - teacher):+.2f} points from its teacher, "
+        "with 1/3 of its multiply-accumulates and 1/3 of its parameters; "
+        "+1.20 points over its control: within noise."
+    )
+
+
+def test_several_seeds_are_one_sentence(two_runs_report: ReportRecord) -> None:
+    distilled, trained = two_runs_report.runs
+    assert report_sheets.headlines(distilled) == [
+        "small_cnn: 90.00 ± 0.30% top-1 over 3 seeds; +1.20 points over its control: KD helps."
+    ]
+    assert len(report_sheets.headlines(trained)) == 1
+    assert "teacher" not in report_sheets.headlines(trained)[0]
+
+
+def test_every_table_has_a_cell_per_head(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    for run in (*digits_report.runs, *two_runs_report.runs):
+        sheets = [
+            report_sheets.accuracy(run),
+            report_sheets.cost(run),
+            report_sheets.over_seeds(run),
+            report_sheets.ensembles(run),
+            *report_sheets.provenance(run),
+            *(report_sheets.class_changes(answers)[0] for answers in run.answers),
+        ]
+        for sheet in filter(None, sheets):
+            assert {len(row) for row in sheet.rows} == {len(sheet.heads)}, sheet.title
+    comparison = report_sheets.comparison(two_runs_report.runs)
+    assert {len(row) for row in comparison.rows} == {len(comparison.heads)}
+
+
+def test_controls_are_marked_and_the_teacher_leads(digits_report: ReportRecord) -> None:
+    names = [row[0] for row in report_sheets.accuracy(digits_report.runs[0]).rows]
+    assert names == [
+        "resnet56 (teacher)",
+        "small_cnn",
+        "small_cnn-control (no KD)",
+        "mobilenet_v2",
+        "mobilenet_v2-control (no KD)",
+    ]
+
+
+def test_a_training_has_no_teacher_and_no_gain(two_runs_report: ReportRecord) -> None:
+    sheet = report_sheets.accuracy(two_runs_report.runs[1])
+    assert [row[0] for row in sheet.rows] == ["small_cnn"]
+    assert not any("KD" in head for head in sheet.heads)
+
+
+def test_seeds_and_ensembles_have_tables_where_there_are_any(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    assert report_sheets.over_seeds(digits_report.runs[0]) is None
+    assert report_sheets.ensembles(digits_report.runs[0]) is None
+    seeds = report_sheets.over_seeds(two_runs_report.runs[0])
+    ensembles = report_sheets.ensembles(two_runs_report.runs[0])
+    assert seeds is not None
+    assert ensembles is not None
+    assert seeds.rows[0][:3] == ("small_cnn", "3", "90.00 ± 0.30")
+    assert ensembles.rows[0] == ("small_cnn", "3", "92.50 (92.00-93.00)", "90.00", "+2.50")
+
+
+def answers(classes: list[ClassRow]) -> Answers:
+    return Answers(
+        label="small_cnn",
+        role="student",
+        ece=0.0,
+        reliability=(),
+        confusion=((1,),),
+        classes=tuple(classes),
+    )
+
+
+def test_the_class_that_lost_most_comes_first() -> None:
+    rows = [
+        ClassRow(name="cat", images=100, top1=0.9, teacher_top1=0.88, lost=3, won=5),
+        ClassRow(name="dog", images=100, top1=0.8, teacher_top1=0.9, lost=12, won=2),
+    ]
+    sheet, long = report_sheets.class_changes(answers(rows))
+    assert sheet.rows == (
+        ("dog", "100", "90.0", "80.0", "-10.0", "12", "2"),
+        ("cat", "100", "88.0", "90.0", "+2.0", "3", "5"),
+    )
+    assert not long
+
+
+def test_a_hundred_classes_make_a_long_table() -> None:
+    rows = [ClassRow(name=str(number), images=1, top1=0.5) for number in range(100)]
+    sheet, long = report_sheets.class_changes(answers(rows))
+    assert long
+    assert len(sheet.rows) == 100
+
+
+def test_who_is_right_adds_up(digits_report: ReportRecord) -> None:
+    told = next(one for one in digits_report.runs[0].answers if one.label == "small_cnn")
+    assert told.agreement is not None
+    words = report_sheets.agreement_words(told)
+    assert words.startswith("Of 360 test images both get ")
+    assert f"only the student {told.agreement.student_only} (" in words
+    assert report_sheets.agreement_words(digits_report.runs[0].answers[0]) == ""
+
+
+def test_runs_are_compared_by_number(two_runs_report: ReportRecord) -> None:
+    rows = report_sheets.comparison(two_runs_report.runs).rows
+    assert [row[0] for row in rows] == ["1: small_cnn", "1: small_cnn-control", "2: small_cnn"]
+    assert rows[0][2] == "90.00 ± 0.30 (3 seeds)"
+
+
+def test_the_inputs_are_named_by_content(digits_report: ReportRecord) -> None:
+    sheets = {sheet.title: sheet for sheet in report_sheets.provenance(digits_report.runs[0])}
+    assert sheets["Inputs"].rows == (("data", "digits", "d" * 64),)
+    assert ("processor", "Example CPU") in sheets["Machine"].rows
+    assert "Chosen automatically" not in sheets
