@@ -2,10 +2,11 @@
 
 from typing import Any, ClassVar, Literal
 
-from compress.config.list import Kind
-from compress.config.specs import Scalar
 from compress.records.document import Document, Part
 from compress.records.soft_labels import SoftLabelSet
+
+Kind = Literal["models", "losses", "data", "recipes", "runs", "soft-labels"]
+Options = dict[str, bool | int | float | str]
 
 
 class ModelEntry(Part):
@@ -21,7 +22,7 @@ class ModelEntry(Part):
 
     name: str
     summary: str
-    options: dict[str, Scalar]
+    options: Options
     parameters: int
     macs: int
 
@@ -40,7 +41,7 @@ class LossEntry(Part):
 
     name: str
     summary: str
-    options: dict[str, Scalar]
+    options: Options
     needs_features: bool
     mixed_labels: bool
 
