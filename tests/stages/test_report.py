@@ -1,0 +1,214 @@
+"""Reading finished runs for a report."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compress.config.report import ReportConfig
+from compress.data import registry
+from compress.errors import InputError
+from compress.models import registry as models
+from compress.models import weights
+from compress.records.report import ReportRecord, RunReport
+from compress.runs import MANIFEST
+from compress.stages.report import MOST_STUDENTS, report
+from tests.fake_run import CLASSES, make_run
+
+
+class Notes:
+    """A Progress that keeps its notes."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
+
+    def start(self, task: str, *, total: int, unit: str) -> None:
+        """Nothing to keep."""
+
+    def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
+        """Nothing to keep."""
+
+    def finish(self, summary: str = "") -> None:
+        """Nothing to keep."""
+
+
+@pytest.fixture
+def run(workspace: Path) -> Path:
+    return make_run(Path("runs") / "one")
+
+
+def read(folder: Path, **options: object) -> RunReport:
+    config = ReportConfig.model_validate({"runs": (str(folder),), **options})
+    return report(config).runs[0]
+
+
+def test_confusion_counts_every_test_image_once(run: Path) -> None:
+    with np.load(run / "predictions" / "small_cnn.npz") as arrays:
+        logits, labels = arrays["test_logits"], arrays["test_labels"]
+    told = next(one for one in read(run).answers if one.label == "small_cnn")
+    expected = [[0] * 10 for _ in range(10)]
+    for row, label in zip(logits, labels, strict=True):
+        expected[label][int(np.argmax(row))] += 1
+    assert [list(row) for row in told.confusion] == expected
+
+
+def test_bins_of_confidence_hold_every_image_and_agree_with_the_error(run: Path) -> None:
+    for told in read(run).answers:
+        total = sum(one.count for one in told.reliability)
+        assert total == 400
+        error = sum(one.count * abs(one.top1 - one.confidence) for one in told.reliability) / total
+        assert told.ece == pytest.approx(error)
+
+
+def test_teacher_student_and_control_are_told_of_in_that_order(run: Path) -> None:
+    told = read(run)
+    assert [(one.label, one.role) for one in told.answers] == [
+        ("teacher", "teacher"),
+        ("small_cnn", "student"),
+        ("small_cnn-control", "control"),
+    ]
+    assert len(told.epochs) == 2 * 20
+
+
+def test_samples_come_with_the_images_the_run_was_tested_on(workspace: Path) -> None:
+    images = registry.load_test("digits")
+    folder = make_run(Path("runs") / "digits", data="digits", labels=images.labels)
+    told = read(folder)
+    assert told.class_names == tuple("0123456789")
+    assert told.notes == ()
+    assert all(one.disagreements for one in told.answers if one.role == "student")
+    assert not any(one.disagreements for one in told.answers if one.role != "student")
+
+
+def test_without_the_images_samples_are_left_out_and_the_page_says_so(run: Path) -> None:
+    notes = Notes()
+    told = report(ReportConfig(runs=(str(run),)), progress=notes).runs[0]
+    assert told.notes == ("sample images are left out: cifar10 is not at hand",)
+    assert not any(one.disagreements for one in told.answers)
+    assert any("cifar10 is in none of" in line for line in notes.lines)
+
+
+def test_other_images_of_the_same_name_are_not_shown(workspace: Path) -> None:
+    folder = make_run(Path("runs") / "digits", data="digits", images=360)
+    assert read(folder).notes == (
+        "sample images are left out: digits test is not what the run was tested on",
+    )
+
+
+def test_classes_are_called_what_the_weights_call_them(run: Path) -> None:
+    shutil.rmtree(run)
+    folder = make_run(run, command="train")
+    assert read(folder).class_names == tuple("0123456789")
+    shutil.rmtree(run)
+    model = models.build("small_cnn", classes=10, image_size=8, options={"width": 0.25})
+    header = weights.WeightsHeader(
+        model="small_cnn",
+        options=models.resolve_options("small_cnn", image_size=8, options={"width": 0.25}),
+        class_names=CLASSES,
+        image_size=8,
+        mean=(0.5, 0.5, 0.5),
+        std=(0.2, 0.2, 0.2),
+    )
+    weights.save(run.with_name("w.safetensors"), model.state_dict(), header)
+    folder = make_run(run, command="train", weights=run.with_name("w.safetensors"))
+    assert read(folder).class_names == CLASSES
+
+
+def test_a_training_has_models_and_nobody_to_compare_them_with(workspace: Path) -> None:
+    told = read(make_run(Path("runs") / "alone", command="train"))
+    assert [(one.label, one.role) for one in told.answers] == [("small_cnn", "student")]
+    assert told.answers[0].agreement is None
+    assert told.notes == ()
+
+
+def test_of_several_seeds_the_first_is_shown_in_detail(workspace: Path) -> None:
+    told = read(make_run(Path("runs") / "seeds", seeds=(3, 5)))
+    assert [one.label for one in told.answers] == [
+        "teacher",
+        "small_cnn-s3",
+        "small_cnn-control-s3",
+    ]
+    assert "answers are shown in detail for the first seed of each student" in told.notes
+
+
+def test_of_many_students_the_best_on_validation_are_shown_in_detail(workspace: Path) -> None:
+    names = tuple(f"small_cnn{letter}" for letter in "abcdef")
+    told = read(make_run(Path("runs") / "many", models=names))
+    assert len(told.answers) == 1 + MOST_STUDENTS
+    ranked = sorted(told.rows, key=lambda row: row.val_top1, reverse=True)
+    shown = {one.label for one in told.answers} - {"teacher"}
+    assert shown == {row.label for row in ranked[:MOST_STUDENTS]}
+    assert any(f"the {MOST_STUDENTS} of 12 students" in note for note in told.notes)
+
+
+@pytest.mark.parametrize("file", ["record.json", "epochs.jsonl", "predictions/teacher.npz"])
+def test_an_altered_file_is_refused(run: Path, file: str) -> None:
+    with (run / file).open("ab") as stream:
+        stream.write(b" ")
+    with pytest.raises(InputError, match="differs from its manifest"):
+        read(run)
+
+
+def test_predictions_that_are_none_are_refused(run: Path) -> None:
+    path = run / "predictions" / "small_cnn.npz"
+    np.savez(path, other=np.zeros(3))
+    manifest = json.loads((run / MANIFEST).read_text())
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest["artifacts"]["predictions/small_cnn.npz"]["sha256"] = digest
+    (run / MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="holds no predictions"):
+        read(run)
+
+
+def test_a_run_without_stored_predictions_is_told_of_without_details(workspace: Path) -> None:
+    folder = make_run(Path("runs") / "bare", predictions=False)
+    told = read(folder)
+    assert told.answers == ()
+    assert any("no predictions of teacher" in note for note in told.notes)
+
+
+def test_an_unfinished_run_is_refused(workspace: Path) -> None:
+    folder = make_run(Path("runs") / "half", complete=False)
+    with pytest.raises(InputError, match="is running"):
+        read(folder)
+
+
+def test_a_run_that_is_nowhere_is_named(workspace: Path) -> None:
+    with pytest.raises(InputError, match="no run 'nowhere'"):
+        report(ReportConfig(runs=("nowhere",)))
+
+
+def test_the_pages_go_into_the_run_or_beside_several(workspace: Path) -> None:
+    make_run(Path("runs") / "one")
+    make_run(Path("runs") / "two")
+
+    def folder(*runs: str, out: Path | None = None) -> str:
+        return report(ReportConfig(runs=runs, out=out)).folder
+
+    assert folder("one") == "runs/one/report"
+    assert folder("one", "two") == "report"
+    assert folder("one", out=Path("elsewhere")) == "elsewhere"
+    assert folder("last") == "runs/two/report"
+
+
+def test_a_run_named_twice_is_told_of_once(run: Path) -> None:
+    record = report(ReportConfig(runs=("one", str(run), str(run.resolve()))))
+    assert [one.result.run for one in record.runs] == ["one"]
+
+
+def test_the_record_survives_its_json(run: Path) -> None:
+    record = report(ReportConfig(runs=("one",)))
+    again = ReportRecord.from_data(json.loads(record.to_json()), source="json")
+    assert again == record
+
+
+def test_reading_changes_nothing_in_the_run(run: Path) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    read(run)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
