@@ -36,7 +36,7 @@ def bench(
             rich_help_panel=options.MODELS,
         ),
     ] = None,
-    data: options.Data = None,
+    data: options.MeasuredData = None,
     data_dir: options.DataDir = None,
     limit: measuring.Limit = None,
     strict: measuring.Strict = False,

@@ -171,7 +171,7 @@ def gate(
             rich_help_panel=options.OUTPUT,
         ),
     ] = None,
-    data: options.Data = None,
+    data: options.MeasuredData = None,
     data_dir: options.DataDir = None,
     limit: measuring.Limit = None,
     strict: measuring.Strict = False,

@@ -16,7 +16,19 @@ Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="digits, cifar10, cifar100, or a folder of train/<class>/* and test/<class>/*.",
+        metavar="NAME|FOLDER",
+        help="digits, cifar10, cifar100, or a folder of train/<class>/* and test/<class>/* "
+        "[default: digits].",
+        rich_help_panel=DATA,
+    ),
+]
+MeasuredData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="NAME|FOLDER",
+        help="Images to measure accuracy on: a name, or a folder of test/<class>/* "
+        "[default: what the artifact names].",
         rich_help_panel=DATA,
     ),
 ]
