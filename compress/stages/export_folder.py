@@ -1,0 +1,222 @@
+"""Writes an artifact folder whole or not at all."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from compress import runtime
+from compress.data.images import ImageSet, Splits
+from compress.environment import version_of
+from compress.errors import CompressError, ConfigError, InputError, UnusableError
+from compress.files import sha256_file, write_bytes, write_error, write_text
+from compress.graph.ort_format import to_ort_format
+from compress.graph.write import OLDEST_ONNXRUNTIME
+from compress.measure import golden as answers
+from compress.measure.artifact import GOLDEN, LABELS, MANIFEST, MODEL_FILES
+from compress.records.artifact import ArtifactFile, ArtifactManifest
+from compress.records.model_card import Precision
+from compress.stages.export_fidelity import evenly
+from compress.stages.export_forms import Forms
+from compress.stages.export_readme import readme
+from compress.stages.export_sources import DATA_NOTES, Source
+
+README = "README.md"
+TOOLS = ("compress-edge", "onnx", "onnxruntime", "onnxscript", "onnxsim", "numpy", "torch")
+
+
+def check_free(folder: Path, source: Source, *, force: bool) -> None:
+    """Refuse, before any work, to replace what is not this model's own artifact.
+
+    Raises:
+        ConfigError: An artifact of another run lies there, or something else does.
+        InputError: A file stands in the way.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f"{folder} is a file", hint="choose another --out")
+    entries = [entry.name for entry in folder.iterdir()]
+    if not entries:
+        return
+    ours = {MANIFEST, *MODEL_FILES.values()} & set(entries)
+    if not ours:
+        raise ConfigError(
+            f"{folder} holds {sorted(entries)[0]} and is no artifact", hint="choose another --out"
+        )
+    if force:
+        return
+    try:
+        manifest = ArtifactManifest.read(folder / MANIFEST)
+    except CompressError as error:
+        raise ConfigError(
+            f"{folder} holds an artifact that cannot be read: {error.message}",
+            hint="--force replaces it",
+        ) from error
+    same = (
+        manifest.run == source.run
+        if source.run is not None or manifest.run is not None
+        else manifest.card.weights_sha256 == source.weights_sha256
+    )
+    if not same:
+        whose = f"run {manifest.run}" if manifest.run else "another weights file"
+        raise ConfigError(
+            f"{folder} holds an artifact of {whose}", hint="--force replaces it, --out avoids it"
+        )
+
+
+@contextmanager
+def replacing(folder: Path) -> Iterator[Path]:
+    """A temporary sibling to fill; it takes the final name only when the block succeeds.
+
+    Raises:
+        InputError: The place cannot be written, or the disk is full.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    except OSError as error:
+        raise write_error(folder, error) from error
+    try:
+        yield part
+        part.chmod(0o755)
+        old = part.with_suffix(".old")
+        if folder.exists():
+            folder.replace(old)
+        try:
+            part.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
+        shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise write_error(folder, error) from error
+    finally:
+        with suppress(OSError):
+            shutil.rmtree(part)
+
+
+def write_artifact(
+    folder: Path, *, source: Source, splits: Splits, forms: Forms, ort: bool
+) -> ArtifactManifest:
+    """Fill a folder with every file of an artifact; its bytes depend on nothing but the inputs.
+
+    Args:
+        folder: An empty one.
+        source: The model.
+        splits: Its images.
+        forms: What was made of it.
+        ort: Also write ONNX Runtime's own format.
+
+    Raises:
+        InputError: It cannot be written.
+        UnusableError: The other format does not answer as the ONNX file does.
+    """
+    card = forms.cards["fp32"]
+    files: dict[str, ArtifactFile] = {}
+    for precision, data in forms.files.items():
+        name = MODEL_FILES[precision]
+        write_bytes(folder / name, data)
+        files[name] = _model_entry(folder / name, precision, data)
+    golden = _golden(splits.test, forms)
+    answers.save_golden(folder / GOLDEN, golden)
+    if ort:
+        for precision in forms.files:
+            path = _write_ort(folder, precision, forms, golden)
+            files[path.name] = ArtifactFile(
+                kind="ort",
+                precision=precision,
+                sha256=sha256_file(path),
+                size_bytes=path.stat().st_size,
+                oldest_onnxruntime=version_of("onnxruntime"),
+            )
+    write_text(folder / LABELS, "".join(f"{name}\n" for name in card.class_names))
+    files[LABELS] = _entry(folder / LABELS, "labels")
+    files[GOLDEN] = _entry(folder / GOLDEN, "golden")
+    parents = {"weights": source.weights_sha256}
+    if source.run_sha256 is not None:
+        parents["run"] = source.run_sha256
+    for split, images in (
+        ("train", splits.train),
+        ("validation", splits.validation),
+        ("test", splits.test),
+    ):
+        parents[split] = images.sha256
+    manifest = ArtifactManifest(
+        label=source.label,
+        role=source.role,
+        run=source.run,
+        card=card,
+        files=files,
+        parents=parents,
+        calibration=forms.calibration,
+        fidelity=tuple(forms.fidelity),
+        quantization=forms.quantization,
+        providers=tuple(forms.providers),
+        tools={name: version for name in TOOLS if (version := version_of(name))},
+        licence=source.licence,
+        data_note=DATA_NOTES.get(splits.name, f"images of the user's own folder {splits.name}"),
+    )
+    write_text(folder / README, readme(manifest))
+    files = {**files, README: _entry(folder / README, "readme")}
+    manifest = manifest.model_copy(update={"files": files})
+    write_text(folder / MANIFEST, manifest.to_json())
+    return manifest
+
+
+def _entry(path: Path, kind: str) -> ArtifactFile:
+    return ArtifactFile.model_validate(
+        {"kind": kind, "sha256": sha256_file(path), "size_bytes": path.stat().st_size}
+    )
+
+
+def _model_entry(path: Path, precision: Precision, data: bytes) -> ArtifactFile:
+    """A model file with its versions read back from it."""
+    model = onnx.load_model_from_string(data)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    return ArtifactFile(
+        kind="onnx",
+        precision=precision,
+        sha256=sha256_file(path),
+        size_bytes=len(data),
+        opset=opsets[""],
+        ir_version=model.ir_version,
+        oldest_onnxruntime=OLDEST_ONNXRUNTIME,
+    )
+
+
+def _golden(test: ImageSet, forms: Forms) -> answers.Golden:
+    """What each form answers to some test images, computed by one thread."""
+    card = forms.cards["fp32"]
+    images = evenly(test, answers.how_many(card, len(forms.files)))
+    inputs = runtime.prepare(images.images[:], card)
+    expected = {}
+    for precision, data in forms.files.items():
+        lacking = runtime.lacks_arithmetic(forms.cards[precision].target)
+        session = runtime.open_session(data, unsaturated=lacking)
+        expected[precision] = runtime.raw_answers(session, inputs)
+    labels = images.labels if images.labels is not None else np.empty(0, dtype=np.int64)
+    return answers.Golden(inputs, labels, expected)
+
+
+def _write_ort(folder: Path, precision: Precision, forms: Forms, golden: answers.Golden) -> Path:
+    """Convert one form and compare its answers with the golden ones."""
+    path = folder / Path(MODEL_FILES[precision]).with_suffix(".ort").name
+    card = forms.cards[precision]
+    write_bytes(path, to_ort_format(forms.files[precision]))
+    if runtime.lacks_arithmetic(card.target):
+        return path
+    given = runtime.raw_answers(runtime.open_session(path), golden.inputs)
+    found = answers.compare(golden.expected[precision], given, card)
+    if not found.passed:
+        raise UnusableError(
+            f"{path.name} does not answer as {MODEL_FILES[precision]} does: {found.different} of "
+            f"{found.images} images differ",
+            hint="leave out --ort",
+        )
+    return path
