@@ -95,14 +95,20 @@ def _strangers(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(begun))
 
 
-def find_run(name: str, root: Path = RUNS) -> Path:
+def find_run(name: str, root: Path = RUNS, *, besides: Path | None = None) -> Path:
     """A run directory by path, by id, or `last` for the newest.
+
+    Args:
+        name: As the user wrote it.
+        root: Where runs lie.
+        besides: A run that `last` does not mean: the one that is being made.
 
     Raises:
         InputError: No such run.
     """
     if name == "last":
-        runs = all_runs(root)
+        own = None if besides is None else besides.resolve()
+        runs = [folder for folder in all_runs(root) if folder.resolve() != own]
         if not runs:
             raise InputError(f"no run under {root}/", hint="make one with `compress distill`")
         return runs[0]

@@ -243,6 +243,14 @@ def test_a_run_is_found_by_path_by_id_and_as_the_newest(tmp_path: Path) -> None:
     assert runs.all_runs(tmp_path) == [new, old]
 
 
+def test_last_does_not_mean_the_run_that_is_being_made(workspace: Path) -> None:
+    older = _complete(runs.RUNS / "older")
+    newer = _open(runs.RUNS / "newer")
+    assert runs.find_run("last") == newer.folder
+    assert runs.find_run("last", besides=newer.folder.resolve()) == older
+    newer.close()
+
+
 def test_taking_up_a_run_does_not_make_it_the_newest(tmp_path: Path) -> None:
     old = _complete(tmp_path / "old", age_seconds=100)
     _complete(tmp_path / "new")

@@ -69,6 +69,10 @@ def train(
     from compress.runs import RUNS
     from compress.stages.train import train as stage
 
+    if tensorboard:
+        from compress.render.event_files import require_tensorboard
+
+        require_tensorboard()
     with make_progress(quiet) as progress:
         record = stage(config, progress=progress, flags=given)
         folder = config.run_dir or RUNS / record.run

@@ -195,6 +195,7 @@ def _teacher(
             training=teacher_training(config),
             train=train_one,
             progress=progress,
+            besides=run.folder,
         )
         world.barrier()
         run.choose(TEACHER, lambda: teaching.pinned(members))

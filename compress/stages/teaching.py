@@ -58,6 +58,7 @@ def members_of(
     training: TrainConfig,
     train: Callable[[TrainConfig], Path],
     progress: Progress,
+    besides: Path | None = None,
 ) -> list[Member]:
     """Resolve every `--teacher`, or the default teacher where there is none.
 
@@ -68,6 +69,7 @@ def members_of(
         training: How a missing teacher is trained.
         train: Trains it and returns its run directory.
         progress: Told which teacher was taken, and why.
+        besides: The run being made, which `last` does not mean.
 
     Raises:
         InputError: A run or file is missing, unfinished or altered, or does not fit the data.
@@ -79,7 +81,7 @@ def members_of(
     for reference in references:
         target = reference.target
         if is_run(target):
-            found.append(_from_run(find_run(target), reference, splits))
+            found.append(_from_run(find_run(target, besides=besides), reference, splits))
         elif target in models.names():
             spec = ModelSpec(name=target, options=reference.options)
             own = target == training.model.name and not reference.options
