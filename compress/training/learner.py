@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from compress.config.specs import LossTerm
 from compress.config.training import Optimization
+from compress.data.random_words import words
 from compress.errors import UnusableError
 from compress.losses.registry import DistillationLoss, Outputs, weight_at
 from compress.losses.supervised import cross_entropy
@@ -27,6 +28,8 @@ from compress.training.optim import build_optimizer, rate_factor, set_rate
 
 State = dict[str, Tensor]
 EVALUATION_BATCH = 256
+DROPOUT_STREAM = 0x64726F70
+"""Of the words that seed dropout: PyTorch's CPU generator looks at 32 bits of a seed only."""
 
 
 @dataclass(frozen=True)
@@ -199,7 +202,8 @@ class Learner:
             gamma=self._settings.gamma,
         )
         set_rate(self._optimizer, self.learning_rate)
-        torch.manual_seed((self._seed << 32) + step * self._world.size + self._world.rank)
+        number = step * self._world.size + self._world.rank
+        torch.manual_seed(int(words(self._seed, number, DROPOUT_STREAM, 1)[0]))
         for module in self._trained:
             module.train()
         with (
@@ -232,7 +236,8 @@ class Learner:
         teacher: Mapping[str, Tensor],
         epoch: float,
     ) -> Tensor:
-        total = student.logits.new_zeros((), dtype=torch.float32)
+        # a zero with a gradient: a ramp may leave nothing else at the first step
+        total = 0.0 * student.logits.float().sum()
         if self.objective.ce_weight:
             supervised = cross_entropy(
                 student.logits, targets, label_smoothing=self.objective.label_smoothing
@@ -262,6 +267,10 @@ class Learner:
         if not np.isfinite(loss):
             raise self.diverged("the loss")
         return loss, float(sums[1] / max(1.0, float(sums[3])))
+
+    def is_finite(self) -> bool:
+        """Whether every weight is a number, so that a checkpoint of them is worth keeping."""
+        return bool(torch.stack([p.detach().isfinite().all() for p in self._parameters]).all())
 
     def diverged(self, what: str) -> UnusableError:
         """The error for a training that went out of bounds."""

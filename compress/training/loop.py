@@ -117,7 +117,7 @@ def run_epochs(
 
     Raises:
         Interrupted: Asked to stop; the finished epochs are saved.
-        UnusableError: A loss or an output is not finite; the last checkpoint stands.
+        UnusableError: A loss, a weight or an output is not finite; the last checkpoint stands.
         MachineError: A learner's step does not fit into memory.
     """
     steps = images.count // batch_size
@@ -140,7 +140,9 @@ def run_epochs(
             _show(learners, progress, position.step, batch_size, last=position.step == steps)
             if checkpoint_every and position.step % checkpoint_every == 0 and position.step < steps:
                 for learner in learners:
-                    learner.figures()  # refuses what must not replace a good checkpoint
+                    learner.figures()
+                    if world.agree(not learner.is_finite()):
+                        raise learner.diverged("a weight")
                 position.epoch_seconds = time.perf_counter() - begin
                 save(position)
         synchronize(device)
@@ -150,7 +152,8 @@ def run_epochs(
         for learner in learners:
             loss, train_top1 = learner.figures()
             logits = learner.logits(pixels) if world.main else None
-            if world.agree(logits is not None and not np.isfinite(logits).all()):
+            broken = logits is not None and not np.isfinite(logits).all()
+            if world.agree(broken or not learner.is_finite()):
                 raise learner.diverged("an output")
             if logits is None:
                 continue

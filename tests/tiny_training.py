@@ -1,0 +1,208 @@
+"""Small things to train with: real digits, a network, a learner, a source, a run of the loop."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from compress.config.specs import Augmentation, LossTerm
+from compress.config.training import Optimization
+from compress.data import registry as data
+from compress.data.images import Splits
+from compress.data.views import View
+from compress.interrupts import StopRequest
+from compress.losses import registry as losses
+from compress.progress import Silent
+from compress.training.distributed import World
+from compress.training.formats import Format
+from compress.training.inputs import Batch, TrainingImages
+from compress.training.learner import Learner, Objective, Term
+from compress.training.loop import Position, run_epochs
+from compress.training.schedule import Schedule
+
+CPU = torch.device("cpu")
+ALONE = World()
+PLAIN = Optimization(learning_rate=0.05, weight_decay=0.0)
+SHIFTS = Augmentation(crop_padding=1, flip=True)
+
+
+@cache
+def digits(train: int = 150, held: int = 60) -> Splits:
+    """The first digits at 8 pixels: so many training images, and `held` to choose and to test."""
+    whole = data.load(
+        "digits", data_dir=None, image_size=8, validation_fraction=0.1, split_seed=0, download=False
+    )
+
+    def first(count: int) -> Any:
+        return np.arange(count)
+
+    return Splits(
+        name="digits",
+        train=whole.train.subset(first(train)),
+        validation=whole.validation.subset(first(held)),
+        test=whole.test.subset(first(held)),
+        mean=whole.mean,
+        std=whole.std,
+        split_seed=0,
+    )
+
+
+class Notes(Silent):
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.started: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a note."""
+        self.notes.append(text)
+
+    def start(self, task: str, *, total: int, unit: str) -> None:
+        """Keep the task's name."""
+        self.started.append(f"{task}: {total} {unit}")
+
+    @property
+    def text(self) -> str:
+        """All notes."""
+        return "\n".join(self.notes)
+
+
+def network(*, seed: int = 0, batchnorm: bool = True, dropout: float = 0.5) -> nn.Sequential:
+    """A convolution, pooling, dropout and a linear layer, drawn from a seed; 10 classes."""
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8) if batchnorm else nn.Identity(),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Dropout(dropout),
+        nn.Linear(8 * 16, 10),
+    )
+
+
+def objective(*terms: str, ce_weight: float = 1.0, label_smoothing: float = 0.0) -> Objective:
+    """Cross-entropy and losses on logits, as written on the command line."""
+    parsed = [LossTerm.parse(term) for term in terms]
+    return Objective(
+        ce_weight, label_smoothing, tuple(Term(term, losses.build(term)) for term in parsed)
+    )
+
+
+def learner(
+    label: str = "a",
+    *,
+    model: nn.Module | None = None,
+    goal: Objective | None = None,
+    optimization: Optimization = PLAIN,
+    seed: int = 0,
+    epochs: int = 2,
+    batch_size: int = 32,
+    splits: Splits | None = None,
+    world: World = ALONE,
+    kind: type[Learner] = Learner,
+) -> Learner:
+    """A student with dropout that learns digits from labels unless told otherwise."""
+    found = splits or digits()
+    return kind(
+        label,
+        network(seed=seed) if model is None else model,
+        objective() if goal is None else goal,
+        optimization,
+        Format(),
+        mean=found.mean,
+        std=found.std,
+        seed=seed,
+        epochs=epochs,
+        steps_per_epoch=found.train.count // batch_size,
+        device=CPU,
+        world=world,
+    )
+
+
+class Given:
+    """A source with invented answers, different for every view; it remembers the views."""
+
+    def __init__(self, splits: Splits) -> None:
+        self._count, self._classes = splits.train.count, splits.classes
+        self.views: list[int] = []
+
+    def logits(self, number: int) -> Tensor:
+        """The answers to a view, float16 (images, classes), each row's maximum 0."""
+        drawn = np.random.default_rng(number).normal(size=(self._count, self._classes))
+        return torch.from_numpy(drawn - drawn.max(axis=1, keepdims=True)).half()
+
+    def labels(self, view: View) -> Tensor | None:
+        """The answers to a view."""
+        self.views.append(view.number)
+        return self.logits(view.number)
+
+    def features(self, batch: Batch) -> Mapping[str, Tensor]:
+        """No features."""
+        return {}
+
+
+def schedule(cache_folder: Path, **changes: Any) -> Schedule:
+    """Two epochs of 32 images a step, cropped and flipped."""
+    values: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 32,
+        "views": None,
+        "view_seed": 0,
+        "augmentation": SHIFTS,
+        "checkpoint_every": 0,
+        "group": None,
+        "amp": "off",
+        "workers": 0,
+        "cache": cache_folder,
+    }
+    return Schedule(**{**values, **changes})
+
+
+def run(
+    learners: Sequence[Learner],
+    *,
+    splits: Splits | None = None,
+    source: Any = None,
+    epochs: int = 2,
+    batch_size: int = 32,
+    views: int | None = None,
+    position: Position | None = None,
+    save: Callable[[Position], None] = lambda _position: None,
+    checkpoint_every: int = 0,
+    workers: int = 0,
+    world: World = ALONE,
+    progress: Any = None,
+    stop: StopRequest | None = None,
+) -> Position:
+    """Train with the real loop, and return where it ended."""
+    found = splits or digits()
+    plan = schedule(Path(), views=views, epochs=epochs, batch_size=batch_size)
+    reached = position or Position()
+    run_epochs(
+        learners,
+        TrainingImages(found.train, device=CPU, workers=workers),
+        found.validation,
+        source or Given(found),
+        view_of=lambda epoch: plan.view(found, epoch),
+        epochs=epochs,
+        batch_size=batch_size,
+        position=reached,
+        save=save,
+        checkpoint_every=checkpoint_every,
+        device=CPU,
+        world=world,
+        progress=progress or Silent(),
+        stop=stop or StopRequest(),
+    )
+    return reached
+
+
+def same_weights(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two states are equal bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)

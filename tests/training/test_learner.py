@@ -1,0 +1,310 @@
+"""One student: its step, its figures, its state."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compress.config.training import Optimization
+from compress.errors import MachineError, UnusableError
+from compress.training.inputs import Batch, Normalize
+from compress.training.learner import Learner
+from tests.tiny_training import CPU, digits, learner, network, objective, same_weights
+
+
+def a_batch(size: int = 32, *, first: int = 0) -> Batch:
+    """Some training digits, as they are."""
+    rows = torch.arange(first, first + size)
+    images = torch.from_numpy(digits().train.images[rows.numpy()]).permute(0, 3, 1, 2)
+    return Batch(images, torch.from_numpy(digits().train.known_labels)[rows], rows)
+
+
+def soft_labels(size: int = 32) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(size, 10, generator=generator)
+
+
+def linear() -> nn.Module:
+    """One linear layer on all pixels, all zeros: every class has probability 1/10."""
+    layer = nn.Linear(3 * 8 * 8, 10, bias=False)
+    nn.init.zeros_(layer.weight)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def normalised(batch: Batch) -> Tensor:
+    splits = digits()
+    normalize = Normalize(
+        splits.mean, splits.std, device=CPU, memory_format=torch.contiguous_format
+    )
+    return normalize(batch.images)
+
+
+def test_a_step_is_gradient_descent_with_nesterov_momentum_and_decay() -> None:
+    """From zero weights the gradient of CE is (1/10 - onehot) x / N, and decay adds nothing."""
+    settings = Optimization(learning_rate=0.1, momentum=0.9, weight_decay=0.3)
+    student = learner(model=linear(), optimization=settings)
+    batch = a_batch()
+    student.step(batch, None, {}, step=0)
+    onehot = nn.functional.one_hot(batch.targets, 10).float()
+    gradient = (0.1 - onehot).T @ normalised(batch).flatten(1) / 32
+    expected = -0.1 * 1.9 * gradient
+    assert torch.allclose(student.model[1].weight, expected, atol=1e-6)
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
+    model = network(dropout=0.0)
+    batch, soft = a_batch(), soft_labels()
+    student = learner(
+        model=model,
+        goal=objective("kd:weight=0.5,temperature=2", "hard:weight=2", ce_weight=0.25),
+    )
+    with torch.no_grad():
+        logits = model.train()(normalised(batch)).double()
+    log_p, log_q = (torch.log_softmax(z.double() / 2, dim=1) for z in (logits, soft))
+    kd = 4 * (log_q.exp() * (log_q - log_p)).sum(dim=1).mean()
+    by_hand = (
+        0.25 * nn.functional.cross_entropy(logits, batch.targets)
+        + 0.5 * kd
+        + 2 * nn.functional.cross_entropy(logits, soft.argmax(dim=1))
+    )
+    student.step(batch, soft, {}, step=0)
+    assert student.figures()[0] == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_a_ramp_follows_the_step() -> None:
+    """Four steps an epoch: the weight is 0, 0.5 and 1 at steps 0, 4 and 8 of a ramp of 2 epochs."""
+    goal = objective("hard:weight=1,ramp_epochs=2", ce_weight=0.0)
+    losses = []
+    for step in (0, 4, 8):
+        student = learner(model=linear(), goal=goal, epochs=4)
+        student.step(a_batch(), soft_labels(), {}, step=step)
+        losses.append(student.figures()[0])
+    assert losses == pytest.approx([0.0, 0.5 * np.log(10), np.log(10)])
+
+
+def test_figures_are_means_over_the_epoch() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
+    nn.init.zeros_(model[1].weight)
+    model[1].bias.data = torch.eye(10)[3]
+    student = learner(model=model, optimization=Optimization(learning_rate=1e-12))
+    student.step(a_batch(32), None, {}, step=0)
+    student.step(a_batch(32, first=32), None, {}, step=1)
+    right = (digits().train.known_labels[:64] == 3).mean()
+    loss, top1 = student.figures()
+    assert top1 == right
+    assert loss == pytest.approx(np.log(np.e + 9) - right)
+    student.begin_epoch()
+    assert student.figures() == (0.0, 0.0)
+
+
+def test_mixed_targets_count_as_their_larger_part() -> None:
+    student = learner(model=linear())
+    shares = torch.zeros(2, 10)
+    shares[0, 0], shares[0, 5] = 0.6, 0.4
+    shares[1, 0], shares[1, 5] = 0.4, 0.6
+    batch = a_batch(2)
+    student.step(Batch(batch.images, shares, batch.rows), None, {}, step=0)
+    assert student.figures()[1] == 0.5
+
+
+def test_the_rate_follows_the_schedule() -> None:
+    student = learner(optimization=Optimization(learning_rate=0.2), epochs=2)
+    rates = []
+    for step in (0, 4):
+        student.step(a_batch(), None, {}, step=step)
+        rates.append(student.learning_rate)
+    assert rates == pytest.approx([0.2, 0.1])  # the cosine's middle is half of the peak
+
+
+def test_the_gradient_is_clipped_to_its_largest_norm() -> None:
+    settings = Optimization(learning_rate=1.0, momentum=0.0, weight_decay=0.0, clip_norm=0.01)
+    student = learner(model=linear(), optimization=settings)
+    student.step(a_batch(), None, {}, step=0)
+    assert student.model[1].weight.norm().item() == pytest.approx(0.01, rel=1e-4)
+
+
+def test_a_loss_on_a_teacher_needs_one() -> None:
+    with pytest.raises(ValueError, match="no teacher"):
+        learner(goal=objective("kd")).step(a_batch(), None, {}, step=0)
+
+
+def test_a_loss_that_is_not_finite_is_unusable() -> None:
+    student = learner(goal=objective("kd"))
+    student.step(a_batch(), soft_labels() * float("nan"), {}, step=0)
+    with pytest.raises(UnusableError, match=r"loss of a is not finite at learning rate 0\.05"):
+        student.figures()
+
+
+def test_dropout_depends_on_seed_and_step_only() -> None:
+    def after(seed: int, disturb: bool) -> dict[str, Tensor]:
+        student = learner(model=network(), seed=seed)
+        for step in range(3):
+            if disturb:
+                torch.rand(100)
+            student.step(a_batch(), None, {}, step=step)
+        return student.weights()
+
+    assert same_weights(after(0, disturb=False), after(0, disturb=True))
+    assert not same_weights(after(0, disturb=False), after(1, disturb=False))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(optimizer: str) -> None:
+    settings = Optimization(
+        optimizer=optimizer, learning_rate=0.01, ema_decay=0.9, weight_decay=0.01
+    )
+
+    def fresh() -> Learner:
+        return learner(goal=objective("kd"), optimization=settings)
+
+    def steps(student: Learner, some: range) -> None:
+        for step in some:
+            student.step(a_batch(first=step), soft_labels(), {}, step=step)
+
+    whole = fresh()
+    steps(whole, range(6))
+    first = fresh()
+    steps(first, range(3))
+    first.consider(1, 0.5, 1.25)
+    stored = io.BytesIO()
+    torch.save(first.state(), stored)
+    stored.seek(0)
+    second = fresh()
+    second.load_state(torch.load(stored, weights_only=True))
+    steps(second, range(3, 6))
+    assert same_weights(whole.model.state_dict(), second.model.state_dict())
+    assert same_weights(whole.weights(), second.weights())
+    assert whole.figures() == second.figures()
+    assert (second.best_val, second.best_val_loss, second.best_epoch) == (0.5, 1.25, 1)
+    assert second.best is not None
+    assert first.best is not None
+    assert same_weights(second.best, first.best)
+
+
+def test_the_state_of_another_student_is_refused() -> None:
+    with pytest.raises(ValueError, match="state of a, expected b"):
+        learner("b").load_state(learner("a").state())
+
+
+def test_projectors_learn_and_are_saved() -> None:
+    class Projecting:
+        needs_features = True
+        supports_mixed_labels = True
+        student_taps = ("2",)
+        teacher_taps = ("x",)
+
+        def __init__(self) -> None:
+            self.module = nn.Conv2d(8, 4, 1, bias=False)
+            nn.init.constant_(self.module.weight, 0.1)
+
+        def __call__(self, student: object, teacher: object, labels: Tensor) -> Tensor:
+            return (self.module(student.features["2"]) - teacher.features["x"]).square().mean()
+
+    def fresh() -> tuple[Learner, Projecting]:
+        goal, loss = objective("kd"), Projecting()
+        goal = type(goal)(0.0, 0.0, (type(goal.terms[0])(goal.terms[0].asked, loss),))
+        return learner(goal=goal), loss
+
+    student, loss = fresh()
+    student.step(a_batch(), soft_labels(), {"x": torch.ones(32, 4, 8, 8)}, step=0)
+    assert not torch.all(loss.module.weight == 0.1)
+    assert not any("module" in name for name in student.weights())
+    other, restored = fresh()
+    other.load_state(student.state())
+    assert torch.equal(restored.module.weight, loss.module.weight)
+
+
+def test_the_average_is_what_is_evaluated_and_kept() -> None:
+    settings = Optimization(learning_rate=0.1, momentum=0.0, weight_decay=0.0, ema_decay=0.75)
+    student = learner(model=linear(), optimization=settings)
+    student.step(a_batch(), None, {}, step=0)
+    moved = student.model[1].weight.detach()
+    assert torch.allclose(student.weights()["1.weight"], 0.25 * moved)
+    pixels = a_batch().images
+    expected = normalised(a_batch()).flatten(1) @ (0.25 * moved).T
+    assert np.allclose(student.logits(pixels), expected.numpy(), atol=1e-5)
+
+
+def test_logits_of_other_weights_leave_the_present_ones_alone() -> None:
+    student = learner()
+    pixels = a_batch().images
+    early, before = student.weights(), student.logits(pixels)
+    for step in range(3):
+        student.step(a_batch(), None, {}, step=step)
+    now = student.weights()
+    assert np.array_equal(student.logits(pixels, early), before)
+    assert not np.array_equal(student.logits(pixels), before)
+    assert same_weights(student.weights(), now)
+    assert student.model.training
+
+
+def test_kept_weights_do_not_move_with_later_steps() -> None:
+    student = learner()
+    kept = student.weights()
+    copies = {name: value.clone() for name, value in kept.items()}
+    student.step(a_batch(), None, {}, step=0)
+    assert same_weights(kept, copies)
+    assert not same_weights(kept, student.weights())
+
+
+def test_the_best_epoch_has_the_higher_top1_then_the_lower_loss_then_comes_first() -> None:
+    student = learner()
+    chosen = []
+    for epoch, (top1, loss) in enumerate([(0.5, 1.0), (0.4, 0.1), (0.5, 0.9), (0.5, 0.9)], 1):
+        student.consider(epoch, top1, loss)
+        chosen.append(student.best_epoch)
+    assert chosen == [1, 1, 3, 3]
+
+
+class Hungry(nn.Module):
+    """A network that takes all memory for more images than `fits`."""
+
+    def __init__(self, fits: int) -> None:
+        super().__init__()
+        self.inner = network()
+        self.fits = fits
+
+    def forward(self, images: Tensor) -> Tensor:
+        if len(images) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+        return self.inner(images)
+
+
+def test_out_of_memory_names_a_batch_size_that_was_tried_and_fits() -> None:
+    student = learner(model=Hungry(9), goal=objective("kd"))
+    with pytest.raises(MachineError) as caught:
+        student.step(a_batch(32), soft_labels(), {}, step=0)
+    assert "a with batch size 32 is out of memory: CUDA out of memory" in caught.value.message
+    assert "more" not in caught.value.message
+    assert "--batch-size 8 fits" in caught.value.hint
+
+
+def test_out_of_memory_even_for_two_images_says_so() -> None:
+    with pytest.raises(MachineError) as caught:
+        learner(model=Hungry(1)).step(a_batch(32), None, {}, step=0)
+    assert "--batch-size" not in caught.value.hint
+    assert "--group 1" in caught.value.hint
+
+
+def test_other_runtime_errors_are_not_taken_for_memory() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(1, 1)
+
+        def forward(self, images: Tensor) -> Tensor:
+            raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        learner(model=Broken()).step(a_batch(), None, {}, step=0)
+
+
+def test_evaluation_is_split_where_memory_is_short() -> None:
+    model = Hungry(7)
+    student = learner(model=model)
+    pixels = a_batch(32).images
+    short = student.logits(pixels)
+    model.fits = 1000
+    assert np.allclose(short, student.logits(pixels), atol=1e-6)
