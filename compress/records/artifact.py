@@ -178,3 +178,19 @@ class ArtifactManifest(Document):
     tools: dict[str, str] = {}
     licence: str
     data_note: str
+
+    def measured(self, precision: Precision) -> Fidelity | None:
+        """The comparison of one form, if it was made."""
+        return next((item for item in self.fidelity if item.precision == precision), None)
+
+    def top1(self, precision: Precision) -> float | None:
+        """A form's top-1 on the most images it was measured with; None without labels.
+
+        fp32 is compared with torch on some images, and with int8 or fp16 on all.
+        """
+        if precision == "fp32":
+            for item in self.fidelity:
+                if item.reference == "fp32":
+                    return item.reference_top1
+        found = self.measured(precision)
+        return found.top1 if found else None

@@ -233,12 +233,12 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _file_rows(manifest: ArtifactManifest) -> list[list[str]]:
     rows = [["file", "bytes", "top-1", "agrees with", "ONNX Runtime"]]
-    found = {item.precision: item for item in manifest.fidelity}
     for name, file in manifest.files.items():
-        measured = found.get(file.precision) if file.precision else None
+        measured = manifest.measured(file.precision) if file.precision else None
         top1 = agreement = ""
         if measured is not None:
-            top1 = "" if measured.top1 is None else f"{100 * measured.top1:.2f}%"
+            share = manifest.top1(measured.precision)
+            top1 = "" if share is None else f"{100 * share:.2f}%"
             agreement = f"{measured.reference} on {100 * measured.agreement:.2f}%"
         oldest = f"{file.oldest_onnxruntime} or newer" if file.oldest_onnxruntime else ""
         rows.append([f"`{name}`", f"{file.size_bytes:,}", top1, agreement, oldest])

@@ -13,8 +13,9 @@ from compress.render.numbers import ABSENT, duration, percent, size
 from compress.render.tables.fitting import FirstThatFits, Row, grid
 
 NOTES = (
-    "Top-1 in per cent and differences in points, on the same test images for both sides; ranges "
-    "are 95% intervals, paired by image. fp32 is compared with torch, the other forms with fp32."
+    "Top-1 in per cent; what was lost in points, on the same test images for both sides; ranges "
+    "are 95% intervals, paired by image. fp32 is compared with torch (1,000 images at most), the "
+    "other forms with fp32."
 )
 
 
@@ -57,7 +58,7 @@ def _cells(row: ExportRow, precision: Precision, *, wide: bool) -> list[str]:
     manifest = row.manifest
     held = manifest.files[MODEL_FILES[precision]].size_bytes
     whole = manifest.files[MODEL_FILES["fp32"]].size_bytes
-    found = next((item for item in manifest.fidelity if item.precision == precision), None)
+    found = manifest.measured(precision)
     label = manifest.label if precision == "fp32" else ""
     share = ABSENT if precision == "fp32" else f"{held / whole:.2f}x"
     if found is None:
@@ -67,7 +68,7 @@ def _cells(row: ExportRow, precision: Precision, *, wide: bool) -> list[str]:
         precision,
         size(held),
         share,
-        percent(found.top1),
+        percent(manifest.top1(precision)),
         _lost(found, joint="  " if wide else "\n"),
         percent(found.agreement),
         f"{found.max_difference:.1e}",
