@@ -16,6 +16,8 @@ from compress.data.images import Splits
 from compress.data.views import View
 from compress.interrupts import StopRequest
 from compress.losses import registry as losses
+from compress.models import registry as models
+from compress.models import weights
 from compress.progress import Silent
 from compress.training.distributed import World
 from compress.training.formats import Format
@@ -23,6 +25,7 @@ from compress.training.inputs import Batch, TrainingImages
 from compress.training.learner import Learner, Objective, Term
 from compress.training.loop import Position, run_epochs
 from compress.training.schedule import Schedule
+from compress.training.teachers import Teacher, read_member
 
 CPU = torch.device("cpu")
 ALONE = World()
@@ -123,6 +126,53 @@ def learner(
         device=CPU,
         world=world,
     )
+
+
+def teacher_file(
+    path: Path, *, seed: int = 0, splits: Splits | None = None, class_names: Sequence[str] = ()
+) -> Path:
+    """Weights of a narrow small_cnn, drawn from a seed and never trained."""
+    found = splits or digits()
+    options = models.resolve_options("small_cnn", image_size=8, options={"width": 0.25})
+    names = tuple(class_names) or found.class_names
+    torch.manual_seed(seed)
+    model = models.build("small_cnn", classes=len(names), image_size=8, options=options)
+    model.train()
+    with torch.no_grad():  # statistics of BatchNorm that differ from the initial ones
+        model(torch.randn(64, 3, 8, 8))
+    header = weights.WeightsHeader(
+        model="small_cnn",
+        options=options,
+        class_names=names,
+        image_size=8,
+        mean=found.mean,
+        std=found.std,
+    )
+    weights.save(path, model.state_dict(), header)
+    return path
+
+
+def teacher(
+    folder: Path,
+    *,
+    seeds: Sequence[int] = (0,),
+    splits: Splits | None = None,
+    batch_size: int = 64,
+    world: World = ALONE,
+) -> Teacher:
+    """A teacher, or an ensemble, that was never trained."""
+    found = splits or digits()
+    members = [
+        read_member(
+            teacher_file(folder / f"teacher-{seed}.safetensors", seed=seed, splits=found),
+            {},
+            found,
+            source=f"teacher-{seed}",
+            foreign=False,
+        )
+        for seed in seeds
+    ]
+    return Teacher(members, found, device=CPU, batch_size=batch_size, world=world)
 
 
 class Given:

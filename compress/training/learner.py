@@ -53,11 +53,20 @@ class Objective:
         ce_weight: Weight of the cross-entropy with the true labels.
         label_smoothing: Of that cross-entropy.
         terms: Distillation losses; empty for a control.
+        ce_from: What `ce_weight` begins at, where it has a ramp.
+        ce_ramp_epochs: Epochs in which it goes from `ce_from` to `ce_weight`; 0 is no ramp.
     """
 
     ce_weight: float
     label_smoothing: float
     terms: tuple[Term, ...]
+    ce_from: float = 0.0
+    ce_ramp_epochs: int = 0
+
+    def ce_weight_at(self, epoch: float) -> float:
+        """The weight of the cross-entropy at a moment, epochs counted from 0."""
+        share = min(1.0, epoch / self.ce_ramp_epochs) if self.ce_ramp_epochs else 1.0
+        return self.ce_from + (self.ce_weight - self.ce_from) * share
 
     @property
     def modules(self) -> list[nn.Module]:
@@ -238,11 +247,12 @@ class Learner:
     ) -> Tensor:
         # a zero with a gradient: a ramp may leave nothing else at the first step
         total = 0.0 * student.logits.float().sum()
-        if self.objective.ce_weight:
+        ce_weight = self.objective.ce_weight_at(epoch)
+        if ce_weight:
             supervised = cross_entropy(
                 student.logits, targets, label_smoothing=self.objective.label_smoothing
             )
-            total = total + self.objective.ce_weight * supervised
+            total = total + ce_weight * supervised
         if not self.objective.terms:
             return total
         if soft is None:

@@ -93,7 +93,13 @@ def _objective(plan: StudentPlan, model: nn.Module, splits: Splits, source: Sour
         network, _ = source.network()
         loss = losses.build_for(asked, student=model, teacher=network, image_size=splits.image_size)
         terms.append(Term(asked, loss))
-    return Objective(plan.ce_weight, plan.optimization.label_smoothing, tuple(terms))
+    return Objective(
+        plan.ce_weight,
+        plan.optimization.label_smoothing,
+        tuple(terms),
+        ce_from=plan.ce_from,
+        ce_ramp_epochs=plan.ce_ramp_epochs,
+    )
 
 
 def _choose_format(

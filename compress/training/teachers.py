@@ -344,6 +344,7 @@ class Teacher:
                 split_forward(forward, batch(start)).cpu()
                 for start in range(0, count, self._batch_size)
             ]
+            del forward  # the next member's network takes its place
             logits: NDArray[np.float32] = (
                 torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
             )

@@ -13,7 +13,9 @@ from compress.training.formats import Format, dtypes, fastest, remembered, stude
 CPU = torch.device("cpu")
 
 
-def sleeper(seconds: dict[Format, float], calls: list[Format]) -> Callable[[Format], Callable[[], None]]:
+def sleeper(
+    seconds: dict[Format, float], calls: list[Format]
+) -> Callable[[Format], Callable[[], None]]:
     def prepare(candidate: Format) -> Callable[[], None]:
         def call() -> None:
             calls.append(candidate)
@@ -63,7 +65,9 @@ def test_a_damaged_memory_is_tried_again(tmp_path: Path) -> None:
     remembered(tmp_path, {"model": "a"}, Format, device=CPU)
     for path in (tmp_path / "formats").iterdir():
         path.write_text("{")
-    assert remembered(tmp_path, {"model": "a"}, lambda: Format(pointwise=True), device=CPU).pointwise
+    assert remembered(
+        tmp_path, {"model": "a"}, lambda: Format(pointwise=True), device=CPU
+    ).pointwise
     stored = json.loads(next((tmp_path / "formats").iterdir()).read_text())
     assert stored["answer"]["pointwise"] is True
 

@@ -45,9 +45,7 @@ def test_multi_step_multiplies_at_each_milestone() -> None:
             step, steps=100, schedule="multi-step", milestones=(0.5, 0.75), gamma=0.1
         )
 
-    assert [rate(s) for s in (0, 49, 50, 74, 75, 99)] == pytest.approx(
-        [1, 1, 0.1, 0.1, 0.01, 0.01]
-    )
+    assert [rate(s) for s in (0, 49, 50, 74, 75, 99)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_sgd_uses_nesterov_momentum() -> None:
@@ -64,6 +62,8 @@ def test_sgd_uses_nesterov_momentum() -> None:
 
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="adam2"):
-        build_optimizer([nn.Linear(1, 1)], name="adam2", learning_rate=1, momentum=0, weight_decay=0)
+        build_optimizer(
+            [nn.Linear(1, 1)], name="adam2", learning_rate=1, momentum=0, weight_decay=0
+        )
     with pytest.raises(ValueError, match="linear"):
         rate_factor(0, steps=1, schedule="linear")

@@ -1,0 +1,125 @@
+"""The source students learn from."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compress.errors import ConfigError, InputError
+from compress.training.answers import Teaching
+from compress.training.inputs import Batch, Normalize, TrainingImages
+from compress.training.soft_labels import SoftLabels, relative
+from compress.training.teachers import Teacher
+from tests.tiny_training import ALONE, CPU, Notes, digits, learner, objective, run, schedule
+from tests.tiny_training import same_weights, teacher
+
+
+def teaching(folder: Path, asked: Teacher | None, notes: Notes | None = None) -> Teaching:
+    return Teaching(
+        SoftLabels(folder / "store" / "one-teacher", limit_bytes=10**9),
+        asked,
+        TrainingImages(digits().train, device=CPU),
+        device=CPU,
+        world=ALONE,
+        progress=notes or Notes(),
+    )
+
+
+def taught(source: Teaching) -> dict[str, torch.Tensor]:
+    student = learner(goal=objective("kd", ce_weight=0.1))
+    run([student], source=source)
+    return student.weights()
+
+
+def view(number: int = 0) -> object:
+    return schedule(Path()).view(digits(), number)
+
+
+def test_students_end_the_same_with_an_empty_cache_a_full_one_and_no_teacher(
+    tmp_path: Path,
+) -> None:
+    asked = teacher(tmp_path)
+    filling = taught(teaching(tmp_path, asked))
+    spent = asked.seconds
+    reading = taught(teaching(tmp_path, asked))
+    alone = taught(teaching(tmp_path, None))
+    assert same_weights(filling, reading)
+    assert same_weights(filling, alone)
+    assert asked.seconds == spent > 0
+
+
+def test_labels_are_the_stored_values_of_the_answers(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    labels = teaching(tmp_path, asked).labels(view())
+    images = TrainingImages(digits().train, device=CPU)
+    exact = asked.answer(images, view(), lambda _: None)
+    assert labels is not None
+    assert labels.dtype == torch.float16
+    assert np.array_equal(labels.numpy(), relative(exact))
+
+
+def test_progress_tells_of_the_view_being_answered(tmp_path: Path) -> None:
+    notes = Notes()
+    teaching(tmp_path, teacher(tmp_path, seeds=(0, 1)), notes).labels(view(3))
+    assert notes.started == ["soft labels of view 3: 300 image"]
+
+
+def test_a_view_nobody_can_answer_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="missing"):
+        teaching(tmp_path, None).labels(view())
+
+
+def test_a_damaged_view_is_told_and_answered_again(tmp_path: Path) -> None:
+    asked, notes = teacher(tmp_path), Notes()
+    before = teaching(tmp_path, asked).labels(view())
+    stored = next((tmp_path / "store").glob("*/views/*"))
+    stored.write_bytes(stored.read_bytes()[:-2])
+    after = teaching(tmp_path, asked, notes).labels(view())
+    assert before is not None
+    assert after is not None
+    assert torch.equal(before, after)
+    assert stored.name in notes.text
+
+
+def a_batch() -> Batch:
+    images = TrainingImages(digits().train, device=CPU)
+    return next(iter(images.batches(view(), 32, share=lambda n: slice(0, n))))
+
+
+def test_nothing_runs_live_unless_a_loss_taps_it(tmp_path: Path) -> None:
+    source = teaching(tmp_path, teacher(tmp_path))
+    source.tap(())
+    assert source.features(a_batch()) == {}
+
+
+def test_features_are_those_of_the_network_on_the_batch(tmp_path: Path) -> None:
+    source = teaching(tmp_path, teacher(tmp_path))
+    source.tap(("stage1", "stage3"))
+    batch = a_batch()
+    features = source.features(batch)
+    network, _ = source.network()
+    normalize = Normalize(
+        digits().mean, digits().std, device=CPU, memory_format=torch.channels_last
+    )
+    with torch.no_grad():
+        expected = network.stage1(normalize(batch.images))
+    assert list(features) == ["stage1", "stage3"]
+    assert torch.allclose(features["stage1"], expected, atol=1e-5)
+    assert not features["stage3"].requires_grad
+
+
+def test_a_live_teacher_is_untouched_by_a_training(tmp_path: Path) -> None:
+    source = teaching(tmp_path, teacher(tmp_path))
+    source.tap(("stage2",))
+    network = source._live[0]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    run([learner(goal=objective("kd"))], source=source)
+    assert same_weights(before, network.state_dict())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_features_need_more_than_stored_labels(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="stored soft labels are not enough") as caught:
+        teaching(tmp_path, None).tap(("stage1",))
+    assert "--teacher" in caught.value.hint

@@ -1,0 +1,55 @@
+"""Devices."""
+
+import pytest
+import torch
+from torch import nn
+
+from compress.errors import MachineError
+from compress.training import device
+
+no_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+
+
+@no_cuda
+def test_cuda_where_there_is_none_is_a_machine_error() -> None:
+    with pytest.raises(MachineError, match="no CUDA device") as caught:
+        device.pick_device("cuda")
+    assert caught.value.exit_code == 4
+
+
+@no_cuda
+def test_auto_is_the_cpu_where_there_is_no_cuda() -> None:
+    assert device.pick_device("auto") == torch.device("cpu")
+    assert device.accelerator_name(torch.device("cpu")) is None
+
+
+def test_the_cpu_can_always_be_asked_for() -> None:
+    assert device.pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.gpu
+def test_matrix_products_on_cuda_are_not_shortened_to_tf32() -> None:
+    found = device.pick_device("cuda")
+    assert found.type == "cuda"
+    assert not torch.backends.cuda.matmul.allow_tf32
+    assert device.accelerator_name(found)
+
+
+def test_images_that_do_not_fit_are_a_machine_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.Tensor, "to", refuse)
+    with pytest.raises(MachineError, match=r"the images \(3 MiB\) do not fit on cpu"):
+        device.resident(torch.zeros(3, 1024, 1024, dtype=torch.uint8), torch.device("cpu"))
+
+
+def test_a_module_takes_the_memory_format() -> None:
+    module = device.placed(nn.Conv2d(4, 8, 3), torch.device("cpu"), torch.channels_last)
+    assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_backward_fills_gradients() -> None:
+    weight = torch.tensor(3.0, requires_grad=True)
+    device.backward(weight * weight)
+    assert weight.grad == 6.0

@@ -1,0 +1,82 @@
+"""Running out of memory."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from compress.errors import MachineError
+from compress.training.memory import largest_fitting, ran_out, split_forward, step_failed
+
+
+def double(images: Tensor) -> Tensor:
+    return images * 2
+
+
+def short_of(limit: int, sizes: list[int], error: type[Exception] = MemoryError) -> object:
+    """A forward pass that fails for more than `limit` images."""
+
+    def forward(images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        if len(images) > limit:
+            raise error("no room")
+        return double(images)
+
+    return forward
+
+
+def test_the_allocator_of_this_machine_is_understood() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert ran_out(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory"), True),
+        (RuntimeError("CUDA error: out of memory"), True),
+        (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), True),
+        (RuntimeError("shapes cannot be multiplied"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_only_want_of_memory_is_taken_for_it(error: Exception, expected: bool) -> None:
+    assert ran_out(error) is expected
+
+
+@pytest.mark.parametrize("limit", [1, 3, 5, 100])
+def test_a_split_batch_gives_the_whole_result_in_order(limit: int) -> None:
+    images, sizes = torch.arange(11.0).view(11, 1), []
+    result = split_forward(short_of(limit, sizes), images)
+    assert torch.equal(result, double(images))
+    assert sum(size for size in sizes if size <= limit) == 11
+
+
+def test_one_image_too_many_is_a_machine_error() -> None:
+    with pytest.raises(MachineError, match="not even for one image"):
+        split_forward(short_of(0, []), torch.ones(4, 1))
+
+
+def test_other_errors_are_not_swallowed() -> None:
+    with pytest.raises(RuntimeError, match="no room"):
+        split_forward(short_of(1, [], RuntimeError), torch.ones(4, 1))
+
+
+@pytest.mark.parametrize(("fits", "expected"), [(100, 50), (49, 25), (2, 0), (3, 3), (0, 0)])
+def test_the_largest_half_that_fits_is_found_by_trying(fits: int, expected: int) -> None:
+    tried: list[int] = []
+
+    def attempt(size: int) -> None:
+        tried.append(size)
+        if size > fits:
+            raise MemoryError
+
+    assert largest_fitting(attempt, 100) == expected
+    assert tried == [50, 25, 12, 6, 3][: len(tried)]
+
+
+def test_the_error_names_student_batch_reason_and_remedy() -> None:
+    error = step_failed("no room\nfor this", label="small_cnn", batch_size=64, fits=16)
+    assert error.message == "small_cnn with batch size 64 is out of memory: no room"
+    assert error.hint.startswith("--batch-size 16 fits")

@@ -1,0 +1,259 @@
+"""Teachers: what they answer, in which format, and what is refused."""
+
+import gc
+import json
+import weakref
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from compress import evaluate
+from compress.config.specs import Augmentation
+from compress.errors import ConfigError, InputError
+from compress.models import cost, weights
+from compress.training import teachers
+from compress.training.formats import Format
+from compress.training.inputs import Normalize, TrainingImages, as_tensor
+from compress.training.teachers import Trust, check_accuracy, open_soft_labels, read_member
+from tests.tiny_training import CPU, SHIFTS, digits, schedule, teacher, teacher_file
+
+BF16 = Format(dtype="bfloat16")
+
+
+def by_hand(path: Path, images: Tensor) -> NDArray[np.float32]:
+    """Logits of a weights file, through the network as it was trained, one image at a time."""
+    read = weights.load(path, {})
+    model = weights.instantiate(read, digits().class_names)
+    normalize = Normalize(
+        digits().mean, digits().std, device=CPU, memory_format=torch.contiguous_format
+    )
+    with torch.no_grad():
+        return torch.cat([model(normalize(image[None])) for image in images]).numpy()
+
+
+def answers(asked: teachers.Teacher, augmentation: Augmentation = SHIFTS) -> NDArray[np.float32]:
+    view = schedule(Path(), augmentation=augmentation).view(digits(), 1)
+    return asked.answer(TrainingImages(digits().train, device=CPU), view, lambda _: None)
+
+
+def augmented(augmentation: Augmentation = SHIFTS) -> Tensor:
+    view = schedule(Path(), augmentation=augmentation).view(digits(), 1)
+    images = TrainingImages(digits().train, device=CPU)
+    return images.rows(view, torch.arange(images.count))
+
+
+@pytest.mark.parametrize("augmentation", [SHIFTS, Augmentation(mixup=1.0)])
+def test_a_view_is_answered_image_by_image(tmp_path: Path, augmentation: Augmentation) -> None:
+    logits = answers(teacher(tmp_path), augmentation)
+    expected = by_hand(tmp_path / "teacher-0.safetensors", augmented(augmentation))
+    assert logits.shape == (150, 10)
+    assert np.allclose(logits, expected, atol=1e-4)
+
+
+def test_the_batch_size_is_no_part_of_an_answer(tmp_path: Path) -> None:
+    one, other = (answers(teacher(tmp_path, batch_size=size)) for size in (7, 64))
+    assert np.allclose(one, other, atol=1e-5)
+
+
+def test_an_ensemble_answers_with_the_log_of_its_mean_softmax(tmp_path: Path) -> None:
+    logits = answers(teacher(tmp_path, seeds=(0, 1, 2)))
+    files = [tmp_path / f"teacher-{seed}.safetensors" for seed in (0, 1, 2)]
+    each = [by_hand(path, augmented()).astype(np.float64) for path in files]
+    softmax = [np.exp(z) / np.exp(z).sum(axis=1, keepdims=True) for z in each]
+    assert np.allclose(logits, np.log(np.mean(softmax, axis=0)), atol=1e-4)
+
+
+def test_an_ensemble_holds_one_network_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = teacher(tmp_path, seeds=(0, 1, 2))
+    alive: list[int] = []
+    networks: list[weakref.ref[nn.Module]] = []
+    build = teachers.fold_batchnorm
+
+    def counted(module: nn.Module) -> nn.Module:
+        gc.collect()
+        alive.append(sum(one() is not None for one in networks))
+        folded = build(module)
+        networks.append(weakref.ref(folded))
+        return folded
+
+    monkeypatch.setattr(teachers, "fold_batchnorm", counted)
+    answers(asked)
+    assert alive == [0, 0, 0]
+
+
+def test_too_little_memory_splits_the_batch_and_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = teacher(tmp_path)
+    expected = answers(asked)
+    forward = nn.Conv2d.forward
+
+    def hungry(self: nn.Conv2d, images: Tensor) -> Tensor:
+        if len(images) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, images)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry)
+    assert np.allclose(answers(asked), expected, atol=1e-5)
+
+
+def test_the_teacher_counts_every_image_and_its_time(tmp_path: Path) -> None:
+    asked, done = teacher(tmp_path, batch_size=40), []
+    view = schedule(Path()).view(digits(), 0)
+    asked.answer(TrainingImages(digits().train, device=CPU), view, done.append)
+    assert done == [40, 40, 40, 30]
+    assert asked.seconds > 0
+
+
+def test_evaluation_is_in_float32_whatever_the_format(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    asked.trust = Trust(BF16)
+    validation, test = asked.evaluation()
+    for logits, split in ((validation, digits().validation), (test, digits().test)):
+        expected = by_hand(tmp_path / "teacher-0.safetensors", as_tensor(split, CPU))
+        assert np.allclose(logits, expected, atol=1e-4)
+
+
+def test_a_lower_format_is_measured_against_float32(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    pixels = as_tensor(digits().validation, CPU)
+    exact = by_hand(tmp_path / "teacher-0.safetensors", pixels)
+    model = weights.instantiate(asked.members[0].weights, digits().class_names)
+    rounded = model.to(torch.bfloat16)
+    normalize = Normalize(
+        digits().mean, digits().std, device=CPU, memory_format=torch.channels_last
+    )
+    with torch.no_grad():
+        low = rounded(normalize(pixels).bfloat16()).float().numpy()
+    trust = asked.compare(BF16)
+    agreement = (exact.argmax(1) == low.argmax(1)).mean()
+    error = np.abs(evaluate.softmax(exact) - evaluate.softmax(low)).mean()
+    if trust.format == BF16:
+        assert trust.agreement >= 0.995
+        assert trust.probability_error == pytest.approx(error, rel=0.5)
+    else:
+        assert agreement < 1.0
+        assert "bfloat16 agrees with float32 on" in trust.refused
+
+
+@pytest.mark.parametrize(("agreement", "used"), [(0.995, "bfloat16"), (0.9949, "float32")])
+def test_a_lower_format_must_give_the_float32_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agreement: float, used: str
+) -> None:
+    monkeypatch.setattr(evaluate, "agreement", lambda *_: agreement)
+    trust = teacher(tmp_path).compare(BF16)
+    assert trust.format.dtype == used
+    assert bool(trust.refused) is (used == "float32")
+
+
+def test_a_format_is_tried_and_compared_once_per_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = teacher(tmp_path)
+    monkeypatch.setattr(teachers, "fastest", lambda *_: (BF16, {}))
+    compared: list[Format] = []
+    believed = Trust(BF16, 0.999, 0.001)
+    monkeypatch.setattr(
+        teachers.Teacher, "compare", lambda _, choice: compared.append(choice) or believed
+    )
+    cache = tmp_path / "cache"
+    assert asked.choose_format(cache, "auto") == believed
+    monkeypatch.setattr(teachers, "fastest", lambda *_: pytest.fail("tried again"))
+    assert asked.choose_format(cache, "auto") == believed
+    assert compared == [BF16]
+
+
+def test_trust_survives_as_json(tmp_path: Path) -> None:
+    trust = Trust(BF16, 0.999, 0.001, "")
+    assert Trust.from_state(json.loads(json.dumps(asdict(trust)))) == trust
+    assert str(Trust(Format(), refused="too far")) == "NHWC, float32 (too far)"
+
+
+def test_the_key_names_weights_format_and_data(tmp_path: Path) -> None:
+    (tmp_path / "copy").mkdir()
+    keys = {
+        "one": teacher(tmp_path).key(),
+        "other weights": teacher(tmp_path, seeds=(1,)).key(),
+        "ensemble": teacher(tmp_path, seeds=(0, 1)).key(),
+        "other data": teacher(tmp_path, splits=digits(140)).key(),
+    }
+    low = teacher(tmp_path)
+    low.trust = Trust(BF16)
+    keys["other format"] = low.key()
+    assert len(set(keys.values())) == len(keys)
+    assert teacher(tmp_path / "copy", batch_size=3).key() == keys["one"]
+    assert keys["one"].startswith("small_cnn-")
+    assert keys["ensemble"].startswith("ensemble-of-2-")
+
+
+def test_it_describes_itself(tmp_path: Path) -> None:
+    asked = teacher(tmp_path, seeds=(0, 1))
+    validation, test = asked.evaluation()
+    described = asked.describe(validation, test)
+    model = weights.instantiate(asked.members[0].weights, digits().class_names)
+    assert described.name == "ensemble of 2"
+    assert described.parameters == 2 * cost.parameters(model)
+    assert described.macs == 2 * cost.macs(model, 8)
+    assert described.size_bytes == 8 * cost.parameters(model)
+    assert described.top1 == (test.argmax(1) == digits().test.known_labels).mean()
+    assert described.val_top1 == (validation.argmax(1) == digits().validation.known_labels).mean()
+    assert described.splits_sha256 == digits().sha256
+    assert described.weights_sha256 == tuple(m.weights.sha256 for m in asked.members)
+    assert (described.number_format, described.format_agreement) == ("float32", 1.0)
+
+
+@pytest.mark.parametrize(("top1", "refused"), [(0.1, True), (0.104, True), (0.11, False)])
+def test_a_teacher_at_chance_is_refused(tmp_path: Path, top1: float, refused: bool) -> None:
+    asked = teacher(tmp_path)
+    described = asked.describe(*asked.evaluation()).model_copy(update={"top1": top1})
+    if not refused:
+        check_accuracy(described, "t.pt")
+        return
+    with pytest.raises(InputError, match=r"teacher t\.pt has 10\.\d% test top-1, chance is 10\.0%"):
+        check_accuracy(described, "t.pt")
+
+
+def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
+    path = teacher_file(tmp_path / "t.safetensors", class_names=("cat", "dog"))
+    with pytest.raises(InputError, match="classes"):
+        read_member(path, {}, digits(), source="t", foreign=True)
+
+
+def test_its_own_accuracy_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = teacher(tmp_path)
+    _, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    monkeypatch.setattr(teachers.Teacher, "evaluation", lambda _: pytest.fail("measured again"))
+    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    assert first == second == stored.description()
+    assert stored.read_evaluation()[1].shape == (60, 10)
+
+
+def test_a_damaged_evaluation_is_measured_again(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    stored, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    path = stored.folder / "evaluation.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    assert first == second
+    stored.read_evaluation()
+
+
+def test_a_live_teacher_is_frozen_and_evaluating(tmp_path: Path) -> None:
+    network, normalize = teacher(tmp_path).live()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    logits = network(normalize(augmented()[:8]))
+    assert not logits.requires_grad
+    assert not any(module.training for module in network.modules())
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_an_ensemble_has_no_features(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="one teacher, not an ensemble"):
+        teacher(tmp_path, seeds=(0, 1)).live()
