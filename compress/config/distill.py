@@ -1,6 +1,7 @@
 """Options of `compress distill`, and the list of students they ask for."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,6 +14,9 @@ from compress.config.train import TrainConfig
 from compress.config.training import Fraction, Optimization, Positive, TrainingConfig
 from compress.errors import ConfigError, unknown
 
+CE = "ce"
+"""The cross-entropy with the true labels, as a term of a sum of losses."""
+SUM = " + "
 SWEEP_SHORT = {"alpha": "a", "temperature": "t", "learning_rate": "lr", "weight_decay": "wd"}
 
 
@@ -25,10 +29,14 @@ class DistillConfig(TrainingConfig):
         teacher_training: How a missing teacher is trained.
         student: What to train.
         alpha: Share of `kd` in (1 - alpha) * CE + alpha * kd.
+        alpha_from: What alpha begins at, for one that moves in a straight line.
+        alpha_ramp_epochs: Epochs in which alpha goes from `alpha_from` to its value.
         temperature: Softening of `kd`.
-        loss: A sum of terms instead of alpha and temperature.
+        loss: A sum of terms instead of alpha and temperature; a term `ce`, with a weight and
+            perhaps a ramp, is the cross-entropy.
         ce_weight: Weight of the cross-entropy with the true labels, beside `loss`.
-        sweep: Option name to values; every student is crossed with them.
+        sweep: Option name to values; every student is crossed with them. A swept loss may be a
+            sum: `ce:weight=0.1 + kd:weight=0.9`.
         control: Train each student without a teacher beside the taught ones.
         ensemble: Average the students of one run and report the average as a row.
         group: Students trained at the same time; None is all of them.
@@ -43,6 +51,8 @@ class DistillConfig(TrainingConfig):
         StudentSpec(model=ModelSpec(name="small_cnn")),
     )
     alpha: Fraction | None = None
+    alpha_from: Fraction | None = None
+    alpha_ramp_epochs: Annotated[int | None, Field(ge=1)] = None
     temperature: Positive | None = None
     loss: tuple[LossTerm, ...] = ()
     ce_weight: Annotated[float, Field(ge=0)] | None = None
@@ -80,6 +90,10 @@ class DistillConfig(TrainingConfig):
             )
         if self.ce_weight is not None and not self.loss and "loss" not in self.sweep:
             raise ValueError("--ce-weight goes with --loss; with --alpha it is 1 - alpha")
+        if (self.alpha_from is None) != (self.alpha_ramp_epochs is None):
+            raise ValueError("alpha_from and alpha_ramp_epochs go together")
+        if self.alpha_from is not None and (self.loss or "loss" in self.sweep):
+            raise ValueError("alpha_from goes with alpha; a loss has ramp_epochs and ramp_from")
         if not self.student:
             raise ValueError("no student to train")
         return self
@@ -111,6 +125,8 @@ class StudentPlan(Frozen):
         settings: What was swept, by option name.
         optimization: How its weights are changed.
         ce_weight: Weight of the cross-entropy.
+        ce_from: What that weight begins at, where it has a ramp.
+        ce_ramp_epochs: Epochs in which it goes in a straight line from `ce_from` to `ce_weight`.
         terms: The distillation losses; empty for a control.
         control: Label of the control it is compared with; None for controls and without one.
     """
@@ -122,27 +138,17 @@ class StudentPlan(Frozen):
     settings: dict[str, Scalar] = {}
     optimization: Optimization
     ce_weight: float
+    ce_from: float = 0.0
+    ce_ramp_epochs: int = 0
     terms: tuple[LossTerm, ...]
     control: str | None = None
 
 
-def _objective(
-    config: DistillConfig, swept: dict[str, Scalar]
-) -> tuple[float, tuple[LossTerm, ...]]:
-    """The weight of the cross-entropy and the terms, for one point of a sweep."""
+def _objective(config: DistillConfig, swept: dict[str, Scalar]) -> dict[str, Any]:
+    """What a plan says of its losses, for one point of a sweep."""
     if "loss" in swept or config.loss:
-        terms = (LossTerm.parse(str(swept["loss"])),) if "loss" in swept else config.loss
-        if "temperature" in swept:
-            terms = tuple(
-                term.model_copy(
-                    update={"options": {**term.options, "temperature": swept["temperature"]}}
-                )
-                for term in terms
-            )
-        ce_weight = swept.get("ce_weight", 1.0 if config.ce_weight is None else config.ce_weight)
-        if isinstance(ce_weight, (str, bool)) or ce_weight < 0:
-            raise ConfigError(f"--sweep ce_weight={ce_weight}: not a weight")
-        return float(ce_weight), terms
+        asked = _sum(str(swept["loss"])) if "loss" in swept else config.loss
+        return _sum_of_losses(config, asked, swept)
     alpha = swept.get("alpha", 0.9 if config.alpha is None else config.alpha)
     temperature = swept.get(
         "temperature", 4.0 if config.temperature is None else config.temperature
@@ -151,18 +157,76 @@ def _objective(
         raise ConfigError(f"--sweep alpha={alpha}: alpha lies between 0 and 1")
     if isinstance(temperature, (str, bool)) or temperature <= 0:
         raise ConfigError(f"--sweep temperature={temperature}: a temperature is above 0")
-    terms = (
-        (LossTerm(name="kd", weight=float(alpha), options={"temperature": float(temperature)}),)
-        if alpha > 0
-        else ()
-    )
-    return 1.0 - float(alpha), terms
+    kd = LossTerm(name="kd", weight=float(alpha), options={"temperature": float(temperature)})
+    weights: dict[str, Any] = {"ce_weight": 1.0 - float(alpha)}
+    if config.alpha_from is not None and config.alpha_ramp_epochs is not None:
+        if alpha == 0:
+            raise ConfigError(
+                "alpha 0 ends no ramp: alpha_from is in vain", hint="end at 0.001, say"
+            )
+        epochs, start = config.alpha_ramp_epochs, config.alpha_from
+        kd = kd.model_copy(update={"ramp_epochs": epochs, "ramp_from": start / alpha})
+        weights |= {"ce_from": 1.0 - start, "ce_ramp_epochs": epochs}
+    return {**weights, "terms": (kd,) if alpha > 0 else ()}
 
 
-def _suffix(key: str, value: Scalar) -> str:
-    """How a swept value shows in a label."""
-    text = str(value).partition(":")[0] if key == "loss" else f"{SWEEP_SHORT.get(key, key)}{value}"
-    return text.replace("_", "-")
+def _sum(text: str) -> tuple[LossTerm, ...]:
+    """The terms of a sum of losses: `ce:weight=0.1 + kd:weight=0.9`."""
+    return tuple(LossTerm.parse(part.strip()) for part in text.split(SUM))
+
+
+def _sum_of_losses(
+    config: DistillConfig, asked: tuple[LossTerm, ...], swept: dict[str, Scalar]
+) -> dict[str, Any]:
+    """What a plan says of a sum of losses: its `ce` apart from those that need a teacher."""
+    terms = tuple(term for term in asked if term.name != CE)
+    if "temperature" in swept:
+        terms = tuple(
+            term.model_copy(
+                update={"options": {**term.options, "temperature": swept["temperature"]}}
+            )
+            for term in terms
+        )
+    own = [term for term in asked if term.name == CE]
+    if own:
+        if len(own) > 1 or config.ce_weight is not None or "ce_weight" in swept:
+            raise ConfigError("the weight of the cross-entropy is said twice")
+        (ce,) = own
+        if ce.options:
+            raise ConfigError(
+                f"ce has no option {min(ce.options)!r}",
+                hint="it has weight, ramp_epochs and ramp_from",
+            )
+        if ce.weight < 0:
+            raise ConfigError(f"ce:weight={ce.weight:g}: not a weight")
+        return {
+            "ce_weight": ce.weight,
+            "ce_from": ce.ramp_from * ce.weight,
+            "ce_ramp_epochs": ce.ramp_epochs or 0,
+            "terms": terms,
+        }
+    ce_weight = swept.get("ce_weight", 1.0 if config.ce_weight is None else config.ce_weight)
+    if isinstance(ce_weight, (str, bool)) or ce_weight < 0:
+        raise ConfigError(f"--sweep ce_weight={ce_weight}: not a weight")
+    return {"ce_weight": float(ce_weight), "terms": terms}
+
+
+def _suffix(key: str, value: Scalar, values: Sequence[Scalar]) -> str:
+    """How a swept value shows in a label.
+
+    Args:
+        key: What is swept.
+        value: One of its values.
+        values: All of them: losses of one name are told apart by their options.
+    """
+    if key != "loss":
+        return f"{SWEEP_SHORT.get(key, key)}{value}".replace("_", "-")
+
+    def short(text: Scalar) -> str:
+        return "-".join(t.name for t in _sum(str(text)) if t.name != CE) or CE
+
+    alike = [short(other) for other in values].count(short(value)) > 1
+    return re.sub(r"[^\w.]+|_", "-", str(value) if alike else short(value))
 
 
 def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
@@ -177,7 +241,8 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
     for key in keys:
         if key not in sweepable:
             raise unknown("sweep key", key, sweepable)
-    points = [dict(zip(keys, values, strict=True)) for values in product(*config.sweep.values())]
+    swept = dict(zip(keys, config.sweep.values(), strict=True))
+    points = [dict(zip(keys, values, strict=True)) for values in product(*swept.values())]
     names = [spec.label or spec.model.name for spec in config.student]
     seeds = config.all_seeds
     plans: list[StudentPlan] = []
@@ -188,7 +253,7 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
             [name, *(f"{k}{v}" for k, v in sorted(spec.model.options.items()) if unnamed)]
         )
         for point, seed in product(points, seeds):
-            ce_weight, terms = _objective(config, point)
+            objective = _objective(config, point)
             own = {key: value for key, value in point.items() if key in Optimization.model_fields}
             try:
                 optimization = config.optimization(spec.model.name, **own)
@@ -196,18 +261,17 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
                 raise config_error(Optimization, error) from error
             tail = [f"s{seed}"] if len(seeds) > 1 else []
             plan = StudentPlan(
-                label="-".join([stem, *(_suffix(k, v) for k, v in point.items()), *tail]),
+                label="-".join([stem, *(_suffix(k, v, swept[k]) for k, v in point.items()), *tail]),
                 model=spec.model,
                 seed=seed,
                 role="student",
                 settings=point,
                 optimization=optimization,
-                ce_weight=ce_weight,
-                terms=terms,
+                **objective,
             )
             if config.control:
                 control_label = "-".join(
-                    [stem, "control", *(_suffix(k, v) for k, v in own.items()), *tail]
+                    [stem, "control", *(_suffix(k, v, swept[k]) for k, v in own.items()), *tail]
                 )
                 controls[control_label] = plan.model_copy(
                     update={
@@ -215,6 +279,8 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
                         "role": "control",
                         "settings": own,
                         "ce_weight": 1.0,
+                        "ce_from": 0.0,
+                        "ce_ramp_epochs": 0,
                         "terms": (),
                     }
                 )

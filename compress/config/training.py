@@ -55,6 +55,8 @@ class TrainingConfig(Optimization):
         view_seed: Names the family of views.
         views: Number of views; epoch e uses view e mod views. None is one per epoch.
         augmentation: What a view does to each image.
+        normalization: What the models trained here subtract from the images and divide them by:
+            `data` is what is measured on the training images; else a name such as `imagenet`.
         epochs: Sweeps over the training images.
         batch_size: Images per step.
         seed: Initialisation and dropout.
@@ -78,6 +80,7 @@ class TrainingConfig(Optimization):
     view_seed: Seed = 0
     views: Annotated[int | None, Field(ge=1)] = None
     augmentation: Augmentation = Augmentation()
+    normalization: str = "data"
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=1)] = 128
     seed: Seed = 0

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -12,13 +13,16 @@ from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, InputError, unknown
+from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import StudentRow, SummaryRow
 from compress.runs import RECORD, RUNS, Run, differences, find_run, read_manifest, run_id
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
 
+MEASURED = "data"
+"""The normalisation that is measured on the training images."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 
 
@@ -112,13 +116,13 @@ def open_run(
 
 
 def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
-    """The data of a training.
+    """The data of a training, with the normalisation its models get.
 
     Raises:
         InputError: Missing or damaged.
-        ConfigError: Unknown.
+        ConfigError: The data or the normalisation is unknown.
     """
-    return data.load(
+    splits = data.load(
         config.data,
         data_dir=config.data_dir,
         image_size=config.image_size,
@@ -127,6 +131,12 @@ def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
         download=True,
         progress=progress,
     )
+    if config.normalization == MEASURED:
+        return splits
+    if config.normalization not in NORMALIZATIONS:
+        raise unknown("normalization", config.normalization, [MEASURED, *NORMALIZATIONS])
+    chosen = NORMALIZATIONS[config.normalization]
+    return replace(splits, mean=chosen.mean, std=chosen.std)
 
 
 def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule:

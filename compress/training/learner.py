@@ -65,8 +65,9 @@ class Objective:
 
     def ce_weight_at(self, epoch: float) -> float:
         """The weight of the cross-entropy at a moment, epochs counted from 0."""
-        share = min(1.0, epoch / self.ce_ramp_epochs) if self.ce_ramp_epochs else 1.0
-        return self.ce_from + (self.ce_weight - self.ce_from) * share
+        if epoch >= self.ce_ramp_epochs:
+            return self.ce_weight
+        return self.ce_from + (self.ce_weight - self.ce_from) * epoch / self.ce_ramp_epochs
 
     @property
     def modules(self) -> list[nn.Module]:

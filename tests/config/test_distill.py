@@ -7,6 +7,7 @@ import pytest
 from compress.config.distill import DistillConfig, StudentPlan, plan_students
 from compress.config.recipes import build
 from compress.errors import ConfigError
+from compress.losses.registry import weight_at
 
 
 def _plans(**layer: Any) -> dict[str, StudentPlan]:
@@ -91,6 +92,50 @@ def test_a_swept_loss_shows_its_name() -> None:
     assert plans["small_cnn-kd"].terms[0].options == {"temperature": 2}
 
 
+def test_a_swept_loss_may_be_a_sum_with_a_weight_for_the_labels() -> None:
+    sums = [
+        "ce:weight=0.1 + kd:weight=0.9",
+        "dkd",
+        "kd + attention:student_taps=a+b,teacher_taps=c+d",
+    ]
+    plans = _plans(student="small_cnn", control=False, sweep={"loss": sums})
+    assert {
+        label: (plan.ce_weight, [(term.name, term.weight) for term in plan.terms])
+        for label, plan in plans.items()
+    } == {
+        "small_cnn-kd": (0.1, [("kd", 0.9)]),
+        "small_cnn-dkd": (1.0, [("dkd", 1.0)]),
+        "small_cnn-kd-attention": (1.0, [("kd", 1.0), ("attention", 1.0)]),
+    }
+    taps = plans["small_cnn-kd-attention"].terms[1].options
+    assert taps == {"student_taps": "a+b", "teacher_taps": "c+d"}
+
+
+def test_swept_losses_of_one_name_are_told_apart_by_their_options() -> None:
+    sums = ["kd:temperature=2", "ce:weight=0.1 + kd:temperature=4.5", "logit_std"]
+    plans = _plans(student="small_cnn", control=False, sweep={"loss": sums})
+    assert list(plans) == [
+        "small_cnn-kd-temperature-2",
+        "small_cnn-ce-weight-0.1-kd-temperature-4.5",
+        "small_cnn-logit-std",
+    ]
+
+
+def test_alpha_may_move_in_a_straight_line() -> None:
+    plan = _plans(student="small_cnn", alpha=0.8, alpha_from=0.2, alpha_ramp_epochs=10)["small_cnn"]
+    (term,) = plan.terms
+    for epoch, alpha in ((0, 0.2), (5, 0.5), (10, 0.8), (15, 0.8)):
+        assert weight_at(term, epoch, 20) == pytest.approx(alpha)
+    assert (plan.ce_from, plan.ce_weight, plan.ce_ramp_epochs) == pytest.approx((0.8, 0.2, 10))
+    assert _plans(alpha_from=0.2, alpha_ramp_epochs=10)["small_cnn-control"].ce_ramp_epochs == 0
+
+
+def test_the_cross_entropy_of_a_sum_may_have_a_ramp() -> None:
+    terms = ["ce:weight=0.5,ramp_epochs=4,ramp_from=2", "kd"]
+    plan = _plans(student="small_cnn", loss=terms)["small_cnn"]
+    assert (plan.ce_from, plan.ce_weight, plan.ce_ramp_epochs) == (1.0, 0.5, 4)
+
+
 def test_losses_are_a_sum_with_the_labels() -> None:
     plan = _plans(student="small_cnn", loss=["kd:weight=0.5", "rkd"], ce_weight=0.1)["small_cnn"]
     assert plan.ce_weight == 0.1
@@ -127,6 +172,16 @@ def test_a_model_has_its_own_optimisation() -> None:
         ({"loss": ["kd"], "sweep": {"ce_weight": [-1]}}, "--sweep ce_weight=-1: not a weight"),
         ({"loss": ["kd"], "alpha": 0.5}, "two ways to say it"),
         ({"ce_weight": 0.5}, "--ce-weight goes with --loss"),
+        ({"loss": ["ce", "kd"], "ce_weight": 0.5}, "cross-entropy is said twice"),
+        ({"loss": ["ce", "ce:weight=2", "kd"]}, "cross-entropy is said twice"),
+        ({"loss": ["ce:temperature=2", "kd"]}, "ce has no option 'temperature'"),
+        ({"loss": ["ce:weight=-1", "kd"]}, "ce:weight=-1: not a weight"),
+        ({"alpha_from": 0.5}, "alpha_from and alpha_ramp_epochs go together"),
+        ({"alpha": 0, "alpha_from": 0.5, "alpha_ramp_epochs": 3}, "alpha 0 ends no ramp"),
+        (
+            {"loss": ["kd"], "alpha_from": 0.5, "alpha_ramp_epochs": 3},
+            "alpha_from goes with alpha",
+        ),
         ({"model_settings": {"small_cnn": {"rate": 1}}}, "unknown recipe key 'rate'"),
     ],
 )

@@ -1,5 +1,6 @@
 """One student: its step, its figures, its state."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -82,6 +83,17 @@ def test_a_ramp_follows_the_step() -> None:
         student.step(a_batch(), soft_labels(), {}, step=step)
         losses.append(student.figures()[0])
     assert losses == pytest.approx([0.0, 0.5 * np.log(10), np.log(10)])
+
+
+def test_the_weight_of_the_labels_may_have_a_ramp() -> None:
+    """Four steps an epoch: from 1 to 0.2 over two epochs, on a loss of log 10."""
+    goal = dataclasses.replace(objective(ce_weight=0.2), ce_from=1.0, ce_ramp_epochs=2)
+    losses = []
+    for step in (0, 4, 8, 12):
+        student = learner(model=linear(), goal=goal, epochs=4)
+        student.step(a_batch(), None, {}, step=step)
+        losses.append(student.figures()[0] / np.log(10))
+    assert losses == pytest.approx([1.0, 0.6, 0.2, 0.2])
 
 
 def test_figures_are_means_over_the_epoch() -> None:
