@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import ModelProto, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData, create_calibrator
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -123,7 +124,46 @@ def quantize(
         quantizer.quantize_model()
     finally:
         logging.getLogger().setLevel(quiet)
-    return finish(quantizer.model.model)
+    model: ModelProto = quantizer.model.model
+    _guard(model, keep_float)
+    return finish(model)
+
+
+def _guard(model: ModelProto, keep_float: Collection[str]) -> None:
+    """Keep ONNX Runtime (1.21 and newer) from quantizing layers that were left in float.
+
+    Its WeightBiasQuantization does so, per tensor and with 8 bits, to every layer between a
+    DequantizeLinear and a QuantizeLinear, unless the former has a scale per channel: here each
+    channel gets the same scale, so that nothing else changes.
+    """
+    graph = model.graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    for node in [node for node in graph.node if node.name in keep_float]:
+        maker = makers.get(node.input[0])
+        if maker is None or maker.op_type != "DequantizeLinear" or node.input[1] not in weights:
+            continue
+        channels = _input_channels(node, weights[node.input[1]])
+        own = [maker.input[0]]
+        for place, kind in ((1, "scale"), (2, "zero_point")):
+            one = numpy_helper.to_array(weights[maker.input[place]])
+            name = f"{node.name}_input_{kind}"
+            values = np.full(channels, one, dtype=one.dtype)
+            graph.initializer.append(numpy_helper.from_array(values, name))
+            own.append(name)
+        output = f"{node.name}_input"
+        graph.node.append(
+            helper.make_node("DequantizeLinear", own, [output], name=f"{output}_dq", axis=1)
+        )
+        node.input[0] = output
+
+
+def _input_channels(node: NodeProto, weight: TensorProto) -> int:
+    """Channels, or features, of a layer's input."""
+    attributes = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "Conv":
+        return int(weight.dims[1]) * int(attributes.get("group", 1))
+    return int(weight.dims[1 if attributes.get("transB", 0) else 0])
 
 
 def preprocessing(model: ModelProto) -> list[str]:

@@ -213,7 +213,7 @@ class FormMaker:
         data = seal(outcome.model, card)
         left, _ = quantize.float_layers(data)
         forms.quantization = forms.quantization.model_copy(update={"float_layers": tuple(left)})
-        if len(left) != len(outcome.kept):
+        if sorted(left) != sorted(outcome.kept):
             unexpected = sorted(set(left) - set(outcome.kept)) or left
             self._refuse(
                 f"{len(left)} layers stay in float on this CPU, {len(outcome.kept)} were meant to",
