@@ -53,9 +53,20 @@ def run_id(data: str, what: str, config: dict[str, Any]) -> str:
     return f"{safe[:80]}-{digest}"
 
 
+def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Nested tables as one, their keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{place}{key}.")
+        else:
+            found[f"{place}{key}"] = value
+    return found
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """How two configurations ask for different things, one line per option."""
-    first, second = identity(old), identity(new)
+    first, second = _flat(identity(old)), _flat(identity(new))
     return [
         f"--{key.replace('_', '-')} is {json.dumps(first.get(key))} in the run, "
         f"{json.dumps(second.get(key))} now"

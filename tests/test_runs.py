@@ -113,6 +113,14 @@ def test_other_options_are_refused_and_named(tmp_path: Path) -> None:
         _open(tmp_path / "r", config={**CONFIG, "epochs": 5})
 
 
+def test_a_difference_inside_a_table_is_named_alone() -> None:
+    old = {"augmentation": {"flip": True, "cutout": 0}, "sweep": {}}
+    new = {"augmentation": {"flip": False, "cutout": 0}, "sweep": {}}
+    assert runs.differences(old, new) == [
+        "--augmentation.flip is true in the run, false now",
+    ]
+
+
 def test_a_run_of_another_command_is_refused(tmp_path: Path) -> None:
     Run.open(tmp_path / "r", id="r", command="train", config=CONFIG).close()
     with pytest.raises(ConfigError, match="was made by `compress train`"):
