@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from compress.config.specs import Augmentation, LossTerm
+from compress.config.distill import StudentPlan
+from compress.config.specs import Augmentation, LossTerm, ModelSpec
 from compress.config.training import Optimization
 from compress.data import registry as data
 from compress.data.images import Splits
@@ -19,6 +20,7 @@ from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.models import weights
 from compress.progress import Silent
+from compress.runs import Run
 from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, TrainingImages
@@ -173,6 +175,27 @@ def teacher(
         for seed in seeds
     ]
     return Teacher(members, found, device=CPU, batch_size=batch_size, world=world)
+
+
+def plan(
+    label: str = "a", model: str = "small_cnn:width=0.25,dropout=0.5", **changes: Any
+) -> StudentPlan:
+    """A narrow student that learns from labels, and from a teacher where `terms` says so."""
+    terms = tuple(LossTerm.parse(term) for term in changes.pop("terms", ()))
+    values: dict[str, Any] = {
+        "seed": 0,
+        "role": "student" if terms else "control",
+        "optimization": PLAIN,
+        "ce_weight": 1.0,
+    }
+    return StudentPlan(
+        label=label, model=ModelSpec.parse(model), terms=terms, **{**values, **changes}
+    )
+
+
+def open_run(folder: Path) -> Run:
+    """A run directory, held."""
+    return Run.open(folder, id="r", command="distill", config={})
 
 
 class Given:

@@ -1,5 +1,6 @@
 """What a trained student leaves behind: weights, predictions, and the figures of its row."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def read_predictions(folder: Path, label: str) -> tuple[NDArray[np.float32], NDA
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return arrays["val_logits"], arrays["test_logits"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is missing or damaged: {error}") from error
 
 

@@ -47,7 +47,8 @@ def build_learner(
     name = f"format of {plan.model}"
 
     def decide() -> dict[str, Any]:
-        chosen = _choose_format(plan, splits, schedule, device)
+        with torch.random.fork_rng(devices=[]):  # a trial leaves no trace
+            chosen = _choose_format(plan, splits, schedule, device)
         progress.note(f"{plan.model} trains in {chosen}")
         return dataclasses.asdict(chosen)
 
@@ -113,8 +114,7 @@ def _choose_format(
     targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
 
     def prepare(candidate: Format) -> Callable[[], None]:
-        with torch.random.fork_rng(devices=[]):
-            model = _build(plan, splits)
+        model = _build(plan, splits)
         if candidate.pointwise:
             pointwise_as_matmul(model, max_map=POINTWISE_MAP)
         model = placed(model, device, candidate.memory_format).train()
@@ -143,8 +143,7 @@ def _choose_format(
         "batch_size": schedule.batch_size,
         "amp": schedule.amp,
     }
-    with torch.random.fork_rng(devices=[]):
-        example = _build(plan, splits)
+    example = _build(plan, splits)
     pointwise = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in example.modules())
     candidates = student_candidates(schedule.amp, device, small_maps=pointwise)
     return remembered(

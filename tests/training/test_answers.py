@@ -11,8 +11,18 @@ from compress.training.answers import Teaching
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.soft_labels import SoftLabels, relative
 from compress.training.teachers import Teacher
-from tests.tiny_training import ALONE, CPU, Notes, digits, learner, objective, run, schedule
-from tests.tiny_training import same_weights, teacher
+from tests.tiny_training import (
+    ALONE,
+    CPU,
+    Notes,
+    digits,
+    learner,
+    objective,
+    run,
+    same_weights,
+    schedule,
+    teacher,
+)
 
 
 def teaching(folder: Path, asked: Teacher | None, notes: Notes | None = None) -> Teaching:

@@ -1,0 +1,232 @@
+"""A run's training from plans to files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compress.config.distill import StudentPlan
+from compress.data.images import Splits
+from compress.errors import ConfigError, Interrupted
+from compress.interrupts import StopRequest
+from compress.models import weights
+from compress.runs import Run, read_epochs
+from compress.training import session
+from compress.training.distributed import World
+from compress.training.results import Finished
+from compress.training.session import train_students
+from tests.tiny_training import ALONE, CPU, Given, Notes, digits, open_run, plan, schedule
+
+PLANS = (plan("a", terms=["kd"]), plan("b", seed=1, terms=["kd"]), plan("control"))
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def train(
+    folder: Path,
+    plans: Sequence[StudentPlan] = PLANS,
+    *,
+    world: World = ALONE,
+    stop: StopRequest | None = None,
+    splits: Splits | None = None,
+    notes: Notes | None = None,
+    **changes: Any,
+) -> list[Finished]:
+    run = open_run(folder / "run")
+    try:
+        return train_students(
+            run,
+            splits or digits(),
+            plans,
+            schedule(folder / "cache", **changes),
+            lambda _: Given(digits()),
+            device=CPU,
+            world=world,
+            progress=notes or Notes(),
+            stop=stop or StopRequest(),
+        )
+    finally:
+        run.close()
+
+
+def kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the process end right after the checkpoint of that number, from 1."""
+    saved, save = [0], session.checkpoints.save
+
+    def then_die(*arguments: Any) -> None:
+        save(*arguments)
+        saved[0] += 1
+        if saved[0] == number:
+            raise Killed
+
+    monkeypatch.setattr(session.checkpoints, "save", then_die)
+
+
+def weight_files(folder: Path) -> dict[str, bytes]:
+    students = (folder / "run" / "students").glob("*.safetensors")
+    return {path.name: path.read_bytes() for path in students}
+
+
+def rows(finished: list[Finished]) -> list[dict[str, Any]]:
+    return [one.row.model_dump(exclude={"seconds"}) for one in finished]
+
+
+def log(folder: Path) -> list[tuple[Any, ...]]:
+    return [
+        (r.label, r.epoch, r.loss, r.train_top1, r.val_top1, r.val_loss, r.learning_rate)
+        for r in read_epochs(folder / "run")
+    ]
+
+
+def test_every_plan_gets_weights_and_a_row_in_their_order(tmp_path: Path) -> None:
+    finished = train(tmp_path)
+    assert [one.row.label for one in finished] == ["a", "b", "control"]
+    assert sorted(weight_files(tmp_path)) == sorted(
+        f"{label}{kind}.safetensors" for label in ("a", "b", "control") for kind in ("", ".last")
+    )
+    assert [(entry[0], entry[1]) for entry in log(tmp_path)] == [
+        (label, epoch) for epoch in (1, 2) for label in ("a", "b", "control")
+    ]
+
+
+@pytest.mark.parametrize("group", [1, 2])
+def test_groups_end_as_all_at_once(tmp_path: Path, group: int) -> None:
+    """The second group starts the views anew, so every student meets the same ones."""
+    whole = train(tmp_path / "whole")
+    parts = train(tmp_path / "parts", group=group)
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "parts")
+    assert rows(whole) == rows(parts)
+    assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "parts"))
+
+
+@pytest.mark.parametrize(("group", "every"), [(None, 0), (None, 1), (1, 3), (2, 0)])
+def test_a_killed_run_is_taken_up_and_ends_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, group: int | None, every: int
+) -> None:
+    changes: dict[str, Any] = {"group": group, "checkpoint_every": every}
+    whole = train(tmp_path / "whole", **changes)
+    again = None
+    deaths = 0
+    while again is None:
+        with monkeypatch.context() as patch:
+            kill_at_save(patch, 1)
+            try:
+                again = train(tmp_path / "killed", **changes)
+            except Killed:
+                deaths += 1
+    assert deaths >= 2
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
+    assert rows(whole) == rows(again)
+    assert log(tmp_path / "whole") == log(tmp_path / "killed")
+
+
+def test_a_death_while_results_are_written_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train(tmp_path / "whole", group=2)
+    finish, written = session.finish, [0]
+
+    def then_die(*arguments: Any) -> None:
+        written[0] += 1
+        if written[0] == 2:
+            raise Killed
+        finish(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(session, "finish", then_die)
+        with pytest.raises(Killed):
+            train(tmp_path / "killed", group=2)
+    again = train(tmp_path / "killed", group=2)
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
+    assert rows(whole) == rows(again)
+
+
+@pytest.mark.parametrize(("before", "after"), [(None, 1), (1, None), (2, 1)])
+def test_the_size_of_groups_may_change_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int | None, after: int | None
+) -> None:
+    """A run that ran out of memory goes on with fewer students at a time."""
+    whole = train(tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 3 if before else 1)
+        with pytest.raises(Killed):
+            train(tmp_path / "changed", group=before)
+    again = train(tmp_path / "changed", group=after)
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "changed")
+    assert rows(whole) == rows(again)
+    assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "changed"))
+
+
+def test_resuming_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 2)
+        with pytest.raises(Killed):
+            train(tmp_path, checkpoint_every=3)
+    notes = Notes()
+    train(tmp_path, checkpoint_every=3, notes=notes)
+    assert "resuming after epoch 1" in notes.text
+
+
+def test_the_thread_count_is_part_of_the_run(tmp_path: Path) -> None:
+    open_run(tmp_path / "run").choose("threads", lambda: 2)
+    assert torch.get_num_threads() == 1
+    train(tmp_path, PLANS[:1])
+    assert torch.get_num_threads() == 2
+
+
+def test_time_of_earlier_processes_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 1)
+        patch.setattr(Run, "seconds", 1000.0)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    run = open_run(tmp_path / "run")
+    train_students(
+        run,
+        digits(),
+        PLANS,
+        schedule(tmp_path / "cache"),
+        lambda _: Given(digits()),
+        device=CPU,
+        world=ALONE,
+        progress=Notes(),
+        stop=StopRequest(),
+    )
+    assert 1000 < run.seconds < 1100
+    run.close()
+
+
+def test_a_stop_between_groups_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop, finish = StopRequest(), session.finish
+
+    def then_ask(*arguments: Any) -> None:
+        finish(*arguments)
+        stop.requested = True
+
+    monkeypatch.setattr(session, "finish", then_ask)
+    with pytest.raises(Interrupted, match="stopped before b"):
+        train(tmp_path, group=1, stop=stop)
+    assert sorted(weight_files(tmp_path)) == ["a.last.safetensors", "a.safetensors"]
+
+
+def test_a_batch_larger_than_the_data_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--batch-size 151 is larger than the 150 training"):
+        train(tmp_path, batch_size=151)
+
+
+def test_a_batch_that_ranks_cannot_share_evenly_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--batch-size 31 cannot be split evenly among 2 ranks"):
+        train(tmp_path, batch_size=31, world=World(rank=0, size=2))
+
+
+def test_kept_files_describe_themselves(tmp_path: Path) -> None:
+    train(tmp_path, PLANS[:1])
+    header = weights.load(tmp_path / "run" / "students" / "a.safetensors", {}).header
+    assert (header.model, header.image_size) == ("small_cnn", 8)
+    assert header.options["width"] == 0.25
+    assert header.class_names == digits().class_names
+    assert header.mean == digits().mean

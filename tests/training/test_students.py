@@ -1,0 +1,141 @@
+"""Students made ready to learn."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compress.config.distill import StudentPlan
+from compress.errors import ConfigError
+from compress.models import registry as models
+from compress.models.pointwise import MatmulConv2d
+from compress.training import students
+from compress.training.answers import Teaching
+from compress.training.formats import Format
+from compress.training.inputs import TrainingImages
+from compress.training.learner import Learner
+from compress.training.loop import Nobody
+from compress.training.soft_labels import SoftLabels
+from tests.tiny_training import (
+    ALONE,
+    CPU,
+    Notes,
+    digits,
+    open_run,
+    plan,
+    same_weights,
+    schedule,
+    teacher,
+)
+
+
+def built(
+    folder: Path, asked: StudentPlan, source: Any = None, notes: Notes | None = None
+) -> Learner:
+    run = open_run(folder / "run")
+    try:
+        return students.build_learner(
+            run,
+            digits(),
+            asked,
+            schedule(folder / "cache"),
+            source or Nobody(),
+            device=CPU,
+            world=ALONE,
+            progress=notes or Notes(),
+        )
+    finally:
+        run.close()
+
+
+def teaching(folder: Path) -> Teaching:
+    return Teaching(
+        SoftLabels(folder / "store" / "t", limit_bytes=10**9),
+        teacher(folder),
+        TrainingImages(digits().train, device=CPU),
+        device=CPU,
+        world=ALONE,
+        progress=Notes(),
+    )
+
+
+def test_the_first_weights_come_from_the_seed_alone(tmp_path: Path) -> None:
+    student = built(tmp_path, plan(seed=5))
+    torch.manual_seed(5)
+    alone = models.build(
+        "small_cnn", classes=10, image_size=8, options={"width": 0.25, "dropout": 0.5}
+    )
+    assert same_weights(student.model.state_dict(), alone.state_dict())
+    other = built(tmp_path, plan(seed=6))
+    assert not same_weights(student.model.state_dict(), other.model.state_dict())
+
+
+def test_a_student_and_its_control_begin_alike(tmp_path: Path) -> None:
+    source = teaching(tmp_path)
+    student = built(tmp_path, plan(terms=["kd", "fitnet"]), source)
+    control = built(tmp_path, plan("control"), source)
+    assert same_weights(student.model.state_dict(), control.model.state_dict())
+
+
+def test_the_format_is_tried_once_in_the_life_of_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def choose(asked: StudentPlan, *_: object) -> Format:
+        tried.append(asked.label)
+        return Format(channels_last=False, dtype="bfloat16")
+
+    monkeypatch.setattr(students, "_choose_format", choose)
+    notes = Notes()
+    for label in ("a", "b"):
+        student = built(tmp_path, plan(label), notes=notes)
+        assert student.format == Format(channels_last=False, dtype="bfloat16")
+    built(tmp_path, plan("c", "two_block_cnn"), notes=notes)
+    assert tried == ["a", "c"]
+    assert notes.notes[0] == "small_cnn:dropout=0.5,width=0.25 trains in NCHW, bfloat16"
+
+
+def test_the_trial_takes_real_steps_and_leaves_no_trace_in_the_result(tmp_path: Path) -> None:
+    """A cold start, with a trial, and a warm one begin with the same weights and generator."""
+    built(tmp_path / "cold", plan())
+    cold = torch.rand(1)
+    built(tmp_path / "cold", plan())
+    assert torch.equal(cold, torch.rand(1))
+    assert len(list((tmp_path / "cold" / "cache" / "formats").iterdir())) == 1
+
+
+def test_products_in_place_of_pointwise_convolutions_keep_the_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = plan(model="mobilenet_v2:width=0.35")
+    monkeypatch.setattr(students, "_choose_format", lambda *_: Format())
+    plain = built(tmp_path / "a", asked)
+    monkeypatch.setattr(students, "_choose_format", lambda *_: Format(pointwise=True))
+    products = built(tmp_path / "b", asked)
+    assert any(isinstance(m, MatmulConv2d) for m in products.model.modules())
+    assert same_weights(plain.model.state_dict(), products.model.state_dict())
+
+
+def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
+    student = built(tmp_path, plan(terms=["kd:weight=2", "fitnet"]), teaching(tmp_path))
+    assert [term.asked.name for term in student.objective.terms] == ["kd", "fitnet"]
+    assert student.objective.teacher_taps
+    assert student.objective.student_taps
+    assert len(student.objective.modules) == 1
+
+
+def test_a_model_that_is_watched_inside_is_not_compiled(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(students, "_choose_format", lambda *_: Format(compiled=True))
+    monkeypatch.setattr(torch, "compile", lambda model: model)
+    assert built(tmp_path, plan()).format.compiled
+    watched = built(tmp_path, plan(terms=["fitnet"]), teaching(tmp_path))
+    assert not watched.format.compiled
+
+
+def test_a_loss_on_features_needs_a_teacher(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="loss fitnet needs a teacher"):
+        built(tmp_path, plan(terms=["fitnet"]))
