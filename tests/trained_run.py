@@ -1,6 +1,10 @@
 """A complete run directory with really trained small networks, made in a few seconds."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from compress.config.export import ExportConfig
 from compress.config.specs import Scalar
 from compress.data import registry as data
 from compress.data.images import Splits
@@ -17,6 +22,7 @@ from compress.models import weights
 from compress.models.normalized import Normalized
 from compress.models.weights import WeightsHeader
 from compress.runs import Run
+from compress.stages.export import export
 from tests.fake_run import record, student
 
 IMAGE_SIZE = 8
@@ -126,5 +132,35 @@ def make_trained_run(
 
 
 def _write_roles(folder: Path, students: Mapping[str, str], controls: Sequence[str]) -> None:
-    rows = [student(label, role="control" if label in controls else "student") for label in students]
+    rows = [
+        student(label, role="control" if label in controls else "student") for label in students
+    ]
     (folder / "record.json").write_text(record(rows, run=folder.name).to_json())
+
+
+@cache
+def exported_workspace() -> Path:
+    """A folder with a run of a student and a control, its teacher, and its export in three forms.
+
+    It is made once per process; copy what is to be changed.
+    """
+    place = Path(tempfile.mkdtemp(prefix="compress-tests-"))
+    atexit.register(shutil.rmtree, place, ignore_errors=True)
+    teacher = save_weights(place / "teacher.safetensors", epochs=3)
+    make_trained_run(
+        place / "runs" / "digits-test-01234567",
+        students={"small_cnn": "small_cnn", "small_cnn-control": "small_cnn"},
+        controls=["small_cnn-control"],
+        teacher=teacher,
+    )
+    config = ExportConfig.model_validate(
+        {
+            "source": str(place / "runs" / "digits-test-01234567"),
+            "out": place / "exported" / "digits-test-01234567",
+            "precision": ("fp32", "int8", "fp16"),
+            "ort": True,
+        }
+    )
+    record = export(config)
+    (place / "record.json").write_text(record.to_json())
+    return place
