@@ -327,6 +327,11 @@ class Run:
             return
         write_text(self.folder / MANIFEST, self.manifest.to_json())
 
+    def renew(self) -> None:
+        """Count as begun now, so that `last` means it and not a run made on its behalf."""
+        if self._lock is not None:
+            (self.folder / LOCK).touch()
+
     def pin(self, name: str, source: str, sha256: str) -> None:
         """Note an input, or refuse one that changed since the run began.
 

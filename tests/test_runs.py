@@ -266,6 +266,15 @@ def test_taking_up_a_run_does_not_make_it_the_newest(tmp_path: Path) -> None:
     assert runs.find_run("last", tmp_path).name == "new"
 
 
+def test_a_run_stays_the_newest_beside_one_made_on_its_behalf(tmp_path: Path) -> None:
+    with opened(_open(tmp_path / "students")) as run:
+        os.utime(tmp_path / "students" / "lock", (0, 0))
+        _complete(tmp_path / "teacher", age_seconds=1)
+        assert runs.find_run("last", tmp_path).name == "teacher"
+        run.renew()
+    assert runs.find_run("last", tmp_path).name == "students"
+
+
 def test_a_copied_run_without_its_lock_is_still_found(tmp_path: Path) -> None:
     (_complete(tmp_path / "copy") / "lock").unlink()
     assert runs.find_run("last", tmp_path) == tmp_path / "copy"

@@ -19,10 +19,12 @@ from compress.interrupts import polite_stop
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
-from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, TeacherRow
+from compress.records.distill import DistillRecord, StudentRow, TeacherRow
 from compress.records.soft_labels import TeacherDescription
 from compress.runs import RECORD, RUNS, Run, opened
 from compress.stages import teaching
+from compress.stages.ensembles import average, check_ensemble
+from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.train import train
 from compress.stages.training_run import (
     finished_record,
@@ -32,7 +34,6 @@ from compress.stages.training_run import (
     resumed,
     run_folder,
     schedule_of,
-    summarize,
 )
 from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
@@ -50,8 +51,11 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises:
-        ConfigError: A model or loss is unknown, or a loss does not go with mixed labels.
+        ConfigError: A model or loss is unknown, a loss does not go with mixed labels, or an
+            ensemble has one member.
     """
+    if config.ensemble:
+        check_ensemble(plans)
     for plan in plans:
         models.resolve_options(
             plan.model.name, image_size=config.image_size or 32, options=plan.model.options
@@ -153,8 +157,8 @@ def distill(
                 described, test, splits.test.known_labels, teacher.seconds if teacher else 0.0
             ),
             students=rows,
-            summary=summarize(rows),
-            ensembles=average(plans, finished, splits) if config.ensemble else (),
+            summary=summarize(rows, gains_by_image(plans, finished, splits.test.known_labels)),
+            ensembles=average(finished, splits) if config.ensemble else (),
             seconds=run.seconds,
             environment=read_environment(accelerator=accelerator_name(device)),
         )
@@ -183,7 +187,10 @@ def _teacher(
         return stored, None
 
     def train_one(training: TrainConfig) -> Path:
-        record = train(training, progress=progress)
+        try:
+            record = train(training, progress=progress)
+        finally:
+            run.renew()
         return RUNS / record.run
 
     if TEACHER in run.manifest.choices:
@@ -268,32 +275,4 @@ def compare(
                 }
             )
         rows.append(row)
-    return tuple(rows)
-
-
-def average(
-    plans: Sequence[StudentPlan], finished: Sequence[Finished], splits: Splits
-) -> tuple[EnsembleRow, ...]:
-    """The softmax average of the taught students, and of the controls, where there are several."""
-    labels = splits.test.known_labels
-    rows = []
-    for role in ("student", "control"):
-        members = [one for plan, one in zip(plans, finished, strict=True) if plan.role == role]
-        if len(members) < 2:
-            continue
-        mean = np.mean([evaluate.softmax(one.test) for one in members], axis=0)
-        correct = int((mean.argmax(axis=1) == labels).sum())
-        low, high = evaluate.wilson(correct, len(labels))
-        rows.append(
-            EnsembleRow(
-                label=f"average of {len(members)} {role}s",
-                members=len(members),
-                top1=correct / len(labels),
-                top1_low=low,
-                top1_high=high,
-                mean_member_top1=float(np.mean([one.row.top1 for one in members])),
-            )
-        )
-    if not rows:
-        raise ConfigError("an ensemble needs two students or more", hint="add --seeds 0,1,2")
     return tuple(rows)
