@@ -24,8 +24,8 @@ from compress.runs import Run
 from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, TrainingImages
-from compress.training.learner import Learner, Objective, Term
-from compress.training.loop import Position, run_epochs
+from compress.training.learner import Learner, Objective, State, Term
+from compress.training.loop import Nobody, Position, run_epochs
 from compress.training.schedule import Schedule
 from compress.training.teachers import Teacher, read_member
 
@@ -151,6 +151,28 @@ def teacher_file(
         std=found.std,
     )
     weights.save(path, model.state_dict(), header)
+    return path
+
+
+@cache
+def _trained() -> State:
+    """Weights of a narrow small_cnn after some epochs on all digits: far better than chance."""
+    whole = data.load(
+        "digits", data_dir=None, image_size=8, validation_fraction=0.1, split_seed=0, download=False
+    )
+    torch.manual_seed(0)
+    model = models.build("small_cnn", classes=10, image_size=8, options={"width": 0.25})
+    student = learner(
+        model=model, optimization=PLAIN.model_copy(update={"learning_rate": 0.2}), splits=whole
+    )
+    run([student], splits=whole, source=Nobody())
+    return student.weights()
+
+
+def trained_teacher_file(path: Path) -> Path:
+    """Weights of a narrow small_cnn that has learned the digits."""
+    header = weights.load(teacher_file(path), {}).header
+    weights.save(path, _trained(), header)
     return path
 
 

@@ -1,20 +1,29 @@
 """Finding the teacher: from runs, files, names and stored soft labels; training one if need be."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from compress.config.specs import ModelSpec, Reference
+from compress.config.specs import ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.errors import CompressError, ConfigError, InputError
 from compress.models import registry as models
 from compress.progress import Progress
+from compress.records.distill import DistillRecord
 from compress.records.run import RunManifest
-from compress.runs import RUNS, checked_file, complete_run, find_run, is_run, newest_complete
+from compress.runs import (
+    RECORD,
+    RUNS,
+    checked_file,
+    complete_run,
+    find_run,
+    is_run,
+    newest_complete,
+)
 from compress.training.distributed import World
 from compress.training.soft_labels import SoftLabels, stored_sets
 from compress.training.teachers import (
@@ -81,7 +90,7 @@ def members_of(
     for reference in references:
         target = reference.target
         if is_run(target):
-            found.append(_from_run(find_run(target, besides=besides), reference, splits))
+            found += _from_run(find_run(target, besides=besides), reference, splits)
         elif target in models.names():
             spec = ModelSpec(name=target, options=reference.options)
             own = target == training.model.name and not reference.options
@@ -122,13 +131,16 @@ def _by_model_name(
     """
     name, options = training.model.name, training.model.options
 
+    def network(asked: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+        return models.resolve_options(name, image_size=splits.image_size, options=asked)
+
     def wanted(manifest: RunManifest) -> bool:
         model = manifest.config.get("model", {})
         return (
             manifest.command == "train"
             and model.get("name") == name
-            and (not options or model.get("options") == options)
             and same_split(manifest, splits)
+            and (not options or network(model["options"]) == network(options))
         )
 
     newest = newest_complete(wanted)
@@ -141,12 +153,40 @@ def _by_model_name(
     else:
         folder = newest[0]
         progress.note(f"teacher: {folder}, the newest complete run of {name} on this data")
-    return _from_run(folder, Reference(target=str(folder)), splits)
+    return _from_run(folder, Reference(target=str(folder)), splits)[0]
 
 
-def _from_run(folder: Path, reference: Reference, splits: Splits) -> Member:
-    """The weights of a run; of a run of several models, `student=LABEL` says which."""
+def _from_run(folder: Path, reference: Reference, splits: Splits) -> list[Member]:
+    """The weights of a run: one model, or with `students=all` every student of it."""
     manifest = complete_run(folder)
+    foreign = not same_split(manifest, splits)
+    return [
+        read_member(
+            checked_file(folder, manifest, f"students/{label}.safetensors"),
+            {},
+            splits,
+            source=f"{reference.target}:student={label}" if reference.options else reference.target,
+            foreign=foreign,
+        )
+        for label in _chosen(folder, manifest, reference)
+    ]
+
+
+def _chosen(folder: Path, manifest: RunManifest, reference: Reference) -> list[str]:
+    """Which models of a run are meant: `student=LABEL` names one, `students=all` all.
+
+    All students are those that are no control; of a run of `compress train` they are its models.
+    """
+    for key, value in reference.options.items():
+        if key != "student" and (key, value) != ("students", "all"):
+            raise ConfigError(
+                f"a run has no option {key}={value}",
+                hint=f"write {reference.target}:student=LABEL or {reference.target}:students=all",
+            )
+    if len(reference.options) > 1:
+        raise ConfigError(f"{reference}: student and students are two ways to choose")
+    if "student" in reference.options:
+        return [str(reference.options["student"])]
     labels = sorted(
         Path(name).name.removesuffix(".safetensors")
         for name in manifest.artifacts
@@ -154,17 +194,18 @@ def _from_run(folder: Path, reference: Reference, splits: Splits) -> Member:
         and name.endswith(".safetensors")
         and not name.endswith(".last.safetensors")
     )
-    asked = reference.options.get("student")
-    if asked is None and len(labels) > 1:
+    if "students" in reference.options:
+        if manifest.command == "train":
+            return labels
+        record = DistillRecord.read(checked_file(folder, manifest, RECORD))
+        return [row.label for row in record.students if row.role == "student"]
+    if len(labels) > 1:
         raise ConfigError(
             f"run {folder} holds several models: {', '.join(labels)}",
-            hint=f"choose one: {reference.target}:student={labels[0]}",
+            hint=f"choose one, {reference.target}:student={labels[0]}, or average all students: "
+            f"{reference.target}:students=all",
         )
-    label = str(asked) if asked is not None else labels[0]
-    path = checked_file(folder, manifest, f"students/{label}.safetensors")
-    return read_member(
-        path, {}, splits, source=reference.target, foreign=not same_split(manifest, splits)
-    )
+    return labels
 
 
 def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
@@ -243,7 +284,9 @@ def make_teacher(
         return choose("format of the teacher", lambda: asdict(teacher.choose_format(cache, amp)))
 
     teacher.trust = Trust.from_state(world.from_main(decide))
-    stored, described = open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
+    stored, described = world.from_main(
+        lambda: open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
+    )
     source = ", ".join(member.source for member in members)
     progress.note(
         f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; "

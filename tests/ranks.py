@@ -1,0 +1,156 @@
+"""Trains as one process and as two that talk over gloo: `python -m tests.ranks FOLDER PORT PORT`.
+
+The processes are forked from one that has imported everything and computed nothing. Each leaves
+what it saw in FOLDER as `<size>-<rank>.pt`.
+"""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+
+from compress.config.distill import distill_config
+from compress.interrupts import StopRequest
+from compress.runs import Run
+from compress.stages.distill import distill
+from compress.training.answers import Teaching
+from compress.training.distributed import World, join
+from compress.training.inputs import TrainingImages
+from compress.training.session import train_students
+from compress.training.soft_labels import SoftLabels
+from tests import tiny_training as tiny
+
+
+def loop(world: World) -> dict[str, Any]:
+    """A student and its control without BatchNorm and dropout: what ranks must not change."""
+    learners = [
+        tiny.learner(
+            label,
+            model=tiny.network(batchnorm=False, dropout=0.0),
+            goal=goal,
+            world=world,
+        )
+        for label, goal in (
+            ("a", tiny.objective("kd", ce_weight=0.5)),
+            ("control", tiny.objective()),
+        )
+    ]
+    position = tiny.run(learners, world=world)
+    return {
+        "weights": [learner.weights() for learner in learners],
+        "losses": [(record.loss, record.train_top1) for record in position.log],
+    }
+
+
+def labels(world: World, folder: Path) -> torch.Tensor:
+    """The answers to a view that the ranks compute together."""
+    source = Teaching(
+        SoftLabels(folder / f"store-{world.size}" / "t", limit_bytes=10**9),
+        tiny.teacher(folder / f"teachers-{world.size}-{world.rank}", world=world),
+        TrainingImages(tiny.digits().train, device=tiny.CPU),
+        device=tiny.CPU,
+        world=world,
+        progress=tiny.Notes(),
+    )
+    found = source.labels(tiny.schedule(folder).view(tiny.digits(), 0))
+    if found is None:
+        raise ValueError("a teacher answers")
+    return found
+
+
+def session(world: World, folder: Path) -> list[str]:
+    """A run directory shared by the ranks; the labels of what was finished, on rank 0."""
+    place = folder / f"run-{world.size}"
+    if world.main:
+        run = tiny.open_run(place)
+    world.barrier()
+    if not world.main:
+        run = Run.follow(place)
+    plans = [tiny.plan("a", terms=["kd"]), tiny.plan("control")]
+    finished = train_students(
+        run,
+        tiny.digits(),
+        plans,
+        tiny.schedule(folder / f"cache-{world.size}"),
+        lambda _: tiny.Given(tiny.digits()),
+        device=tiny.CPU,
+        world=world,
+        progress=tiny.Notes(),
+        stop=StopRequest(),
+    )
+    return [one.row.label for one in finished]
+
+
+def stage(world: World, folder: Path) -> dict[str, Any]:
+    """The whole stage, as torchrun would start it."""
+    os.environ["COMPRESS_CACHE"] = str(folder / f"stage-cache-{world.size}")
+    teacher = folder / "teacher.safetensors"
+    config = distill_config(
+        {
+            "image_size": 8,
+            "teacher": [str(teacher)],
+            "student": ["small_cnn:width=0.25"],
+            "epochs": 1,
+            "batch_size": 128,
+            "run_dir": folder / f"stage-{world.size}",
+            "amp": "off",
+            "device": "cpu",
+        }
+    )
+    record = distill(config)
+    return {"labels": [row.label for row in record.students], "top1": record.teacher.top1}
+
+
+def refuse_to_write(*_: Any, **__: Any) -> NoReturn:
+    """Stands in for making a file on every rank but the first."""
+    raise AssertionError("this rank must not write")
+
+
+def one_rank(rank: int, size: int, folder: Path, port: str) -> None:
+    """Everything one process does."""
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    world = join("cpu")
+    seen: dict[str, Any] = {"world": (world.rank, world.size), "labels": labels(world, folder)}
+    make_file = tempfile.mkstemp
+    if not world.main:
+        tempfile.mkstemp = refuse_to_write
+    seen["loop"] = loop(world)
+    seen["session"] = session(world, folder)
+    seen["stage"] = stage(world, folder)
+    tempfile.mkstemp = make_file
+    seen["agree"] = [world.agree(world.rank == 1), world.agree(False)]
+    seen["from main"] = world.from_main(lambda: f"rank {world.rank} decides")
+    seen["sum"] = world.sum(torch.tensor([1.0, float(world.rank)])).tolist()
+    torch.save(seen, folder / f"{size}-{rank}.pt")
+
+
+def main() -> int:
+    """Run one process, then two at a time; the number of those that failed."""
+    folder, failed = Path(sys.argv[1]), 0
+    for size, port in ((1, sys.argv[2]), (2, sys.argv[3])):
+        children = []
+        for rank in range(size):
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    one_rank(rank, size, folder, port)
+                    code = 0
+                except BaseException:  # noqa: BLE001 - told, then counted
+                    sys.excepthook(*sys.exc_info())
+                finally:
+                    sys.stderr.flush()
+                    os._exit(code)
+            children.append(child)
+        for child in children:
+            failed += os.waitpid(child, 0)[1] != 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())

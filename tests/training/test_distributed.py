@@ -1,0 +1,121 @@
+"""Several processes as one training, over gloo on one machine."""
+
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from compress.training.distributed import World, join
+from tests.conftest import ROOT
+from tests.tiny_training import trained_teacher_file
+
+Seen = dict[tuple[int, int], dict[str, Any]]
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
+    """What each process saw, by (how many there were, rank)."""
+    folder = tmp_path_factory.mktemp("ranks")
+    trained_teacher_file(folder / "teacher.safetensors")
+    ended = subprocess.run(
+        [sys.executable, "-m", "tests.ranks", folder, free_port(), free_port()],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    return {
+        (size, rank): {
+            **torch.load(folder / f"{size}-{rank}.pt", weights_only=False),
+            "folder": folder,
+        }
+        for size, rank in ((1, 0), (2, 0), (2, 1))
+    }
+
+
+@pytest.mark.parametrize("student", [0, 1], ids=["student", "control"])
+def test_two_ranks_end_as_one_up_to_the_order_of_sums(seen: Seen, student: int) -> None:
+    one, two = (seen[key]["loop"]["weights"][student] for key in ((1, 0), (2, 0)))
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], rtol=1e-4, atol=1e-6), name
+
+
+def test_ranks_stay_equal_bit_for_bit(seen: Seen) -> None:
+    for one, other in zip(
+        seen[2, 0]["loop"]["weights"], seen[2, 1]["loop"]["weights"], strict=True
+    ):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_figures_are_over_all_ranks(seen: Seen) -> None:
+    one, two = (np.array(seen[key]["loop"]["losses"]) for key in ((1, 0), (2, 0)))
+    assert np.allclose(one, two, atol=1e-5)
+
+
+def test_ranks_answer_a_view_together_and_train_on_one_stored_array(seen: Seen) -> None:
+    assert torch.equal(seen[2, 0]["labels"], seen[2, 1]["labels"])
+    assert torch.allclose(seen[2, 0]["labels"].float(), seen[1, 0]["labels"].float(), atol=2e-3)
+
+
+def test_only_the_first_rank_writes_and_reports(seen: Seen) -> None:
+    """The others would have failed at making a file."""
+    assert seen[2, 0]["session"] == ["a", "control"]
+    assert seen[2, 1]["session"] == []
+    names = [
+        sorted(
+            path.relative_to(seen[2, 0]["folder"] / f"run-{size}").as_posix()
+            for path in (seen[2, 0]["folder"] / f"run-{size}").rglob("*")
+        )
+        for size in (1, 2)
+    ]
+    assert names[0] == names[1]
+
+
+def test_the_whole_stage_runs_on_two_ranks(seen: Seen) -> None:
+    assert seen[2, 0]["stage"] == seen[2, 1]["stage"] == seen[1, 0]["stage"]
+    assert seen[2, 0]["stage"]["labels"] == ["small_cnn", "small_cnn-control"]
+
+
+def test_ranks_agree_decide_and_sum(seen: Seen) -> None:
+    assert seen[1, 0]["agree"] == [False, False]
+    for rank in (0, 1):
+        assert seen[2, rank]["world"] == (rank, 2)
+        assert seen[2, rank]["agree"] == [True, False]
+        assert seen[2, rank]["from main"] == "rank 0 decides"
+        assert seen[2, rank]["sum"] == [2.0, 1.0]
+
+
+@pytest.mark.parametrize(("count", "size"), [(32, 2), (7, 3), (2, 3)])
+def test_shares_cover_everything_once(count: int, size: int) -> None:
+    parts = [list(range(count))[World(rank, size).share(count)] for rank in range(size)]
+    assert [item for part in parts for item in part] == list(range(count))
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_alone_nothing_is_waited_for() -> None:
+    world = join("cpu")
+    assert world == World()
+    layer = nn.Linear(2, 1)
+    layer(torch.ones(1, 2)).sum().backward()
+    world.barrier()
+    world.average_gradients(layer.parameters())
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.tolist() == [[1.0, 1.0]]
+    assert world.from_main(lambda: 5) == 5
+    rows = np.ones((2, 3), dtype=np.float32)
+    assert world.gather_rows(rows) is rows
