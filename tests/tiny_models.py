@@ -27,6 +27,7 @@ def write_classifier(
     gain: float = 0.05,
     work: int = 0,
     nan: bool = False,
+    quantized: bool = False,
     card: bool = True,
     **fields: Any,
 ) -> Path:
@@ -42,6 +43,7 @@ def write_classifier(
         gain: Of the channel means on a scale of 0 to 255.
         work: Matrix products of 128x128 done in vain, to make it slower.
         nan: Answer NaN for images without blue.
+        quantized: Round the logits to eighths through uint8.
         card: Whether the metadata describe it.
         fields: Further fields of the card.
     """
@@ -93,6 +95,16 @@ def write_classifier(
             helper.make_node("Add", [last, "zero"], ["worked"]),
         ]
         last = "worked"
+    if quantized:
+        constants += [
+            helper.make_tensor("step", TensorProto.FLOAT, [], [0.125]),
+            helper.make_tensor("none", TensorProto.UINT8, [], [0]),
+        ]
+        nodes += [
+            helper.make_node("QuantizeLinear", [last, "step", "none"], ["steps"]),
+            helper.make_node("DequantizeLinear", ["steps", "step", "none"], ["rounded"]),
+        ]
+        last = "rounded"
     nodes.append(helper.make_node("Identity", [last], ["logits"]))
     graph = helper.make_graph(
         nodes,
@@ -151,4 +163,35 @@ def write_folder(place: Path, images: ImageSet) -> Path:
         folder = place / "test" / images.class_names[labels[number]]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / f"{number:05}.png")
+    return place
+
+
+def write_export(place: Path, *, wrong: int = 1) -> Path:
+    """Write a folder as `compress export` does: a teacher, and a student as fp32 and "int8".
+
+    The teacher takes green for red (answers 1, 1, 2), the student is right, its int8 form takes
+    blue for green; so of equally many red, green and blue images they know 2/3, 1 and 2/3.
+
+    Args:
+        place: The folder.
+        wrong: 0 makes every model right.
+    """
+    right = (0, 1, 2)
+    write_classifier(
+        place / "teacher" / "model.onnx",
+        name="big",
+        role="teacher",
+        dataset="colours",
+        answers=(1, 1, 2) if wrong else right,
+        work=20,
+    )
+    write_classifier(place / "small" / "model.onnx", name="small", dataset="colours")
+    write_classifier(
+        place / "small" / "model.int8.onnx",
+        name="small",
+        dataset="colours",
+        precision="int8",
+        target="portable",
+        answers=(0, 2, 2) if wrong else right,
+    )
     return place

@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from compress.config import recipes
+from compress.config.gate import THRESHOLDS, GateConfig, project_table
+from compress.errors import ConfigError, InputError
+
+
+def build(*layers: dict[str, object]) -> GateConfig:
+    return recipes.build(GateConfig, {"target": "a"}, *layers)
+
+
+def test_no_threshold_at_all_is_refused_and_all_are_named() -> None:
+    with pytest.raises(ConfigError, match="no threshold") as error:
+        build({"max_seconds": 3})
+    for name in THRESHOLDS:
+        assert "--" + name.replace("_", "-") in error.value.hint
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_each_threshold_alone_is_enough(name: str) -> None:
+    assert build({name: 0.5}).thresholds == {name: 0.5}
+
+
+def test_a_limit_of_zero_is_a_limit() -> None:
+    assert build({"max_top1_drop": 0}).thresholds == {"max_top1_drop": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("min_top1", 93), ("max_top1_drop", -0.1), ("max_p90_ms", 0), ("max_latency_ratio", 0)],
+)
+def test_limits_out_of_bounds_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} {value}"):
+        build({name: value})
+
+
+def test_an_unknown_precision_lists_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"int4.*fp32, fp16, int8"):
+        build({"min_top1": 0.9, "precision": ["int4"]})
+
+
+def test_flags_override_the_recipe_which_overrides_the_project(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text(
+        "[tool.compress.gate]\nmin-top1 = 0.8\nmax_top1_drop = 0.01\nmax-p90-ms = 5\n"
+    )
+    config = build(project_table(project), {"min-top1": 0.85, "max-p90-ms": 6}, {"min_top1": 0.9})
+    assert config.thresholds == {"min_top1": 0.9, "max_top1_drop": 0.01, "max_p90_ms": 6.0}
+
+
+@pytest.mark.parametrize("text", ["", "[project]\nname = 'a'\n", "[tool.compress]\n"])
+def test_a_project_without_a_gate_table_sets_nothing(tmp_path: Path, text: str) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text(text)
+    assert project_table(project) == {}
+    assert project_table(tmp_path / "missing.toml") == {}
+
+
+def test_an_unknown_key_of_the_project_lists_the_known_ones(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[tool.compress.gate]\nmin-top-1 = 0.8\n")
+    with pytest.raises(ConfigError, match=r"\[tool.compress.gate\] key 'min-top-1'") as error:
+        project_table(project)
+    assert "min-top1" in error.value.hint
+    assert "target" not in error.value.hint
+
+
+def test_a_broken_project_file_is_named(tmp_path: Path) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text("[tool")
+    with pytest.raises(ConfigError, match=r"pyproject.toml is not TOML"):
+        project_table(project)
+    with pytest.raises(InputError, match="cannot read"):
+        project_table(tmp_path)
