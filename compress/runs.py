@@ -1,8 +1,6 @@
 """Run directories: one process at a time, a manifest, and files checked by sha256."""
 
 import fcntl
-import hashlib
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +11,7 @@ from typing import IO, Any, Literal, Self
 from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.files import sha256_file, write_error, write_text
+from compress.identity import differences
 from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
 
 RUNS = Path("runs")
@@ -21,58 +20,6 @@ EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
 RECORD = "record.json"
 LOCK = "lock"
-
-NOT_ASKED = frozenset(
-    {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
-    | {"tensorboard", "group"}
-)
-"""Configuration keys that are no part of a run's identity: places, output, and machine limits."""
-
-
-def identity(config: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration (in JSON form) that decides the result, nested tables too."""
-    return {
-        key: identity(value) if isinstance(value, dict) else value
-        for key, value in config.items()
-        if key not in NOT_ASKED
-    }
-
-
-def run_id(data: str, what: str, config: dict[str, Any]) -> str:
-    """Name a run by what was asked: `<data>-<what>-<8 hex digits>`.
-
-    Args:
-        data: Data name or folder; a folder's last part is used.
-        what: Model or students, for people.
-        config: The configuration in JSON form.
-    """
-    text = json.dumps(identity(config), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    words = f"{Path(data).name}-{what}"
-    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
-    return f"{safe[:80]}-{digest}"
-
-
-def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
-    """Nested tables as one, their keys joined by dots."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, dict) and value:
-            found |= _flat(value, f"{place}{key}.")
-        else:
-            found[f"{place}{key}"] = value
-    return found
-
-
-def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """How two configurations ask for different things, one line per option."""
-    first, second = _flat(identity(old)), _flat(identity(new))
-    return [
-        f"--{key.replace('_', '-')} is {json.dumps(first.get(key))} in the run, "
-        f"{json.dumps(second.get(key))} now"
-        for key in sorted(first.keys() | second.keys())
-        if first.get(key) != second.get(key)
-    ]
 
 
 def read_manifest(folder: Path) -> RunManifest:

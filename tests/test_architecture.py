@@ -18,7 +18,7 @@ PACKAGE = ROOT / "compress"
 FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"config", "records", "progress", "interrupts", "cache"}),
-    frozenset({"files", "environment", "onnx_bytes"}),  # what floor 2 and above write and read with
+    frozenset({"files", "environment", "identity", "onnx_bytes"}),
     frozenset({"runs", "evaluate"}),
     frozenset({"data", "models", "runtime"}),
     frozenset({"losses", "graph", "measure"}),

@@ -46,42 +46,6 @@ def _epoch(number: int) -> EpochRecord:
     )
 
 
-def test_id_names_data_students_and_a_digest() -> None:
-    text = json.dumps({"data": "digits", "epochs": 3, "seed": 0})
-    expected = hashlib.sha256(text.encode()).hexdigest()[:8]
-    assert runs.run_id("digits", "small_cnn", CONFIG) == f"digits-small_cnn-{expected}"
-
-
-def test_id_of_a_folder_uses_its_last_part_and_safe_characters() -> None:
-    name = runs.run_id("/some/where/my photos", "a,b", CONFIG)
-    assert name.startswith("my-photos-a-b-")
-
-
-@pytest.mark.parametrize(
-    "place",
-    [
-        {"data_dir": "/elsewhere"},
-        {"run_dir": "x"},
-        {"resume": "last"},
-        {"restart": True},
-        {"workers": 4},
-        {"soft_labels": "cache"},
-        {"tensorboard": True},
-        {"teacher_training": {"data_dir": "/elsewhere"}},
-    ],
-)
-def test_places_and_machine_limits_are_no_part_of_the_id(place: dict[str, Any]) -> None:
-    plain = {**CONFIG, "teacher_training": {}} if "teacher_training" in place else CONFIG
-    assert runs.run_id("d", "m", {**plain, **place}) == runs.run_id("d", "m", plain)
-
-
-@pytest.mark.parametrize(
-    "change", [{"epochs": 4}, {"seed": 1}, {"teacher_training": {"epochs": 1}}]
-)
-def test_what_changes_the_result_changes_the_id(change: dict[str, Any]) -> None:
-    assert runs.run_id("d", "m", {**CONFIG, **change}) != runs.run_id("d", "m", CONFIG)
-
-
 def test_a_new_run_is_running_from_its_first_second(tmp_path: Path) -> None:
     run = _open(tmp_path / "r")
     manifest = json.loads((tmp_path / "r" / "manifest.json").read_text())
@@ -111,14 +75,6 @@ def test_other_options_are_refused_and_named(tmp_path: Path) -> None:
     _open(tmp_path / "r").close()
     with pytest.raises(ConfigError, match="--epochs is 3 in the run, 5 now"):
         _open(tmp_path / "r", config={**CONFIG, "epochs": 5})
-
-
-def test_a_difference_inside_a_table_is_named_alone() -> None:
-    old = {"augmentation": {"flip": True, "cutout": 0}, "sweep": {}}
-    new = {"augmentation": {"flip": False, "cutout": 0}, "sweep": {}}
-    assert runs.differences(old, new) == [
-        "--augmentation.flip is true in the run, false now",
-    ]
 
 
 def test_a_run_of_another_command_is_refused(tmp_path: Path) -> None:

@@ -14,10 +14,11 @@ from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.errors import ConfigError, InputError, unknown
+from compress.identity import differences, run_id
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import StudentRow, SummaryRow
-from compress.runs import RECORD, RUNS, Run, differences, find_run, read_manifest, run_id
+from compress.runs import RECORD, RUNS, Run, find_run, read_manifest
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
 

@@ -1,0 +1,58 @@
+"""What a run is called, and whether two configurations ask for the same."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+NOT_ASKED = frozenset(
+    {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
+    | {"tensorboard", "group"}
+)
+"""Configuration keys that are no part of a run's identity: places, output, and machine limits."""
+
+
+def identity(config: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration (in JSON form) that decides the result, nested tables too."""
+    return {
+        key: identity(value) if isinstance(value, dict) else value
+        for key, value in config.items()
+        if key not in NOT_ASKED
+    }
+
+
+def run_id(data: str, what: str, config: dict[str, Any]) -> str:
+    """Name a run by what was asked: `<data>-<what>-<8 hex digits>`.
+
+    Args:
+        data: Data name or folder; a folder's last part is used.
+        what: Model or students, for people.
+        config: The configuration in JSON form.
+    """
+    text = json.dumps(identity(config), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    words = f"{Path(data).name}-{what}"
+    safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
+    return f"{safe[:80]}-{digest}"
+
+
+def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
+    """Nested tables as one, their keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            found |= _flat(value, f"{place}{key}.")
+        else:
+            found[f"{place}{key}"] = value
+    return found
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """How two configurations ask for different things, one line per option."""
+    first, second = _flat(identity(old)), _flat(identity(new))
+    return [
+        f"--{key.replace('_', '-')} is {json.dumps(first.get(key))} in the run, "
+        f"{json.dumps(second.get(key))} now"
+        for key in sorted(first.keys() | second.keys())
+        if first.get(key) != second.get(key)
+    ]
