@@ -17,7 +17,7 @@ DISPLACED = {
     "temperature": ("loss", "ce_weight", "sweep"),
     "loss": ("alpha", "temperature", "sweep"),
     "sweep": (),
-    "seed": ("seeds",),
+    "seed": ("seeds", "ensemble"),
     "student": ("sweep",),
 }
 TABLES = ("about", "data", "train", "distill", "export", "gate")

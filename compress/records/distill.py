@@ -91,8 +91,12 @@ class SummaryRow(Part):
         last_top1_mean: The same for the last epoch.
         last_top1_sd: Its standard deviation.
         kd_gain_mean: Mean of the paired differences to the control of the same seed.
-        kd_gain_low: Lower end of the 95% t interval of that mean.
+        kd_gain_low: Lower end of the range that covers both 95% intervals of that mean.
         kd_gain_high: Upper end.
+        kd_gain_seeds_low: Lower end of the t interval over seeds.
+        kd_gain_seeds_high: Upper end.
+        kd_gain_images_low: Lower end of the bootstrap interval over test images.
+        kd_gain_images_high: Upper end.
     """
 
     label: str
@@ -105,6 +109,10 @@ class SummaryRow(Part):
     kd_gain_mean: float | None = None
     kd_gain_low: float | None = None
     kd_gain_high: float | None = None
+    kd_gain_seeds_low: float | None = None
+    kd_gain_seeds_high: float | None = None
+    kd_gain_images_low: float | None = None
+    kd_gain_images_high: float | None = None
 
 
 class EnsembleRow(Part):

@@ -10,6 +10,7 @@ from compress.interrupts import polite_stop
 from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
 from compress.runs import RECORD, opened
+from compress.stages.summarize import summarize
 from compress.stages.training_run import (
     finished_record,
     load_splits,
@@ -18,7 +19,6 @@ from compress.stages.training_run import (
     resumed,
     run_folder,
     schedule_of,
-    summarize,
 )
 from compress.training.device import accelerator_name, pick_device
 from compress.training.distributed import join

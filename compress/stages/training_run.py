@@ -1,12 +1,10 @@
-"""What `train` and `distill` do alike: find or open the run, load the data, sum up the seeds."""
+"""What `train` and `distill` do alike: find or open the run, load the data."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from compress import evaluate
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
@@ -17,7 +15,6 @@ from compress.errors import ConfigError, InputError, unknown
 from compress.identity import differences, run_id
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
-from compress.records.distill import StudentRow, SummaryRow
 from compress.runs import RECORD, RUNS, Run, find_run, read_manifest
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
@@ -163,47 +160,6 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig) -> None:
         InputError: The images differ from those the run began with.
     """
     run.pin("data", config.data, splits.sha256)
-
-
-def summarize(rows: Sequence[StudentRow]) -> tuple[SummaryRow, ...]:
-    """Mean and spread over the seeds of students that differ in nothing else.
-
-    Args:
-        rows: All students of a run.
-
-    Returns:
-        One row per student, in order; empty where there is one seed only.
-    """
-    groups: dict[str, list[StudentRow]] = {}
-    for row in rows:
-        groups.setdefault(row.label.removesuffix(f"-s{row.seed}"), []).append(row)
-    if all(len(group) < 2 for group in groups.values()):
-        return ()
-    summary = []
-    for label, group in groups.items():
-        top1 = evaluate.mean_sd([row.top1 for row in group])
-        last = evaluate.mean_sd([row.last_top1 for row in group])
-        gains = [row.kd_gain for row in group if row.kd_gain is not None]
-        mean = low = high = None
-        if len(gains) == len(group):
-            mean = sum(gains) / len(gains)
-            if len(gains) > 1:
-                low, high = evaluate.t_interval(gains)
-        summary.append(
-            SummaryRow(
-                label=label,
-                role=group[0].role,
-                seeds=len(group),
-                top1_mean=top1[0],
-                top1_sd=top1[1],
-                last_top1_mean=last[0],
-                last_top1_sd=last[1],
-                kd_gain_mean=mean,
-                kd_gain_low=low,
-                kd_gain_high=high,
-            )
-        )
-    return tuple(summary)
 
 
 def read_record(path: Path) -> Path:

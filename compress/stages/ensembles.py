@@ -1,0 +1,70 @@
+"""Students averaged into one answer: what an ensemble of a run's models is worth."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from compress import evaluate
+from compress.config.distill import StudentPlan
+from compress.data.images import Splits
+from compress.errors import ConfigError
+from compress.records.distill import EnsembleRow
+from compress.stages.summarize import seedless
+from compress.training.results import Finished
+
+ROLES = ("student", "control")
+
+
+def check_ensemble(plans: Sequence[StudentPlan]) -> None:
+    """Refuse an ensemble of one before anything is trained.
+
+    Raises:
+        ConfigError: Fewer than two students.
+    """
+    students = sum(plan.role == "student" for plan in plans)
+    if students < 2:
+        raise ConfigError(
+            f"--ensemble of {students} student: it takes two or more", hint="add --seeds 0,1,2"
+        )
+
+
+def average(finished: Sequence[Finished], splits: Splits) -> tuple[EnsembleRow, ...]:
+    """The softmax averages of a run's models: of each student over its seeds, and of all.
+
+    Students and controls are averaged apart.
+
+    Args:
+        finished: All models of the run.
+        splits: The data.
+    """
+    rows = []
+    for role in ROLES:
+        members = [one for one in finished if one.row.role == role]
+        by_label: dict[str, list[Finished]] = {}
+        for one in members:
+            by_label.setdefault(seedless(one.row), []).append(one)
+        groups = [(label, group) for label, group in by_label.items() if len(group) < len(members)]
+        groups.append((f"{role}s", members))
+        rows += [
+            _row(f"average of {len(group)} {label}", group, splits)
+            for label, group in groups
+            if len(group) > 1
+        ]
+    return tuple(rows)
+
+
+def _row(label: str, members: Sequence[Finished], splits: Splits) -> EnsembleRow:
+    labels = splits.test.known_labels
+    total = np.zeros((len(labels), splits.classes))
+    for one in members:
+        total += evaluate.softmax(one.test)
+    correct = int((total.argmax(axis=1) == labels).sum())
+    low, high = evaluate.wilson(correct, len(labels))
+    return EnsembleRow(
+        label=label,
+        members=len(members),
+        top1=correct / len(labels),
+        top1_low=low,
+        top1_high=high,
+        mean_member_top1=float(np.mean([one.row.top1 for one in members])),
+    )

@@ -1,0 +1,106 @@
+"""Means over seeds, and how sure one can be of what a teacher was worth."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compress import evaluate
+from compress.config.distill import StudentPlan
+from compress.records.distill import StudentRow, SummaryRow
+from compress.training.results import Finished
+
+Gains = NDArray[np.int8]
+
+
+def gains_by_image(
+    plans: Sequence[StudentPlan], finished: Sequence[Finished], labels: NDArray[np.int64]
+) -> dict[str, Gains]:
+    """What each taught student gains on every test image over its control.
+
+    Args:
+        plans: Which control belongs to whom.
+        finished: One per plan.
+        labels: Of the test images, (images,).
+
+    Returns:
+        By label, int8 (images,): 1 where only the student is right, -1 where only its control is.
+    """
+    right = {one.row.label: (one.test.argmax(axis=1) == labels).astype(np.int8) for one in finished}
+    return {
+        plan.label: right[plan.label] - right[plan.control]
+        for plan in plans
+        if plan.control is not None
+    }
+
+
+def seedless(row: StudentRow) -> str:
+    """A student's label without its seed, in a run of several seeds."""
+    return row.label.removesuffix(f"-s{row.seed}")
+
+
+def summarize(
+    rows: Sequence[StudentRow], gains: Mapping[str, Gains] | None = None
+) -> tuple[SummaryRow, ...]:
+    """Mean and spread over the seeds of students that differ in nothing else.
+
+    Args:
+        rows: All students of a run.
+        gains: By label, as `gains_by_image` makes it; for controls nothing.
+
+    Returns:
+        One row per student, in order; empty where there is one seed only.
+    """
+    if len({row.seed for row in rows}) < 2:
+        return ()
+    groups: dict[str, list[StudentRow]] = {}
+    for row in rows:
+        groups.setdefault(seedless(row), []).append(row)
+    summary = []
+    for label, group in groups.items():
+        top1 = evaluate.mean_sd([row.top1 for row in group])
+        last = evaluate.mean_sd([row.last_top1 for row in group])
+        summary.append(
+            SummaryRow(
+                label=label,
+                role=group[0].role,
+                seeds=len(group),
+                top1_mean=top1[0],
+                top1_sd=top1[1],
+                last_top1_mean=last[0],
+                last_top1_sd=last[1],
+                **_gain(group, gains or {}),
+            )
+        )
+    return tuple(summary)
+
+
+def _gain(group: Sequence[StudentRow], gains: Mapping[str, Gains]) -> dict[str, Any]:
+    """The mean KD gain of a student over its seeds with its intervals; nothing for controls.
+
+    One interval asks what other seeds would give on these images, the other what other images
+    would give with these seeds. A gain is beyond noise only if it is beyond both.
+    """
+    values = [row.kd_gain for row in group if row.kd_gain is not None]
+    if len(values) < len(group):
+        return {}
+    over_seeds = evaluate.t_interval(values)
+    found: dict[str, Any] = {
+        "kd_gain_mean": sum(values) / len(values),
+        "kd_gain_low": over_seeds[0],
+        "kd_gain_high": over_seeds[1],
+        "kd_gain_seeds_low": over_seeds[0],
+        "kd_gain_seeds_high": over_seeds[1],
+    }
+    by_image = [gains[row.label] for row in group if row.label in gains]
+    if len(by_image) == len(group):
+        mean = np.mean(by_image, axis=0)
+        over_images = evaluate.paired_bootstrap(mean, np.zeros_like(mean))
+        found |= {
+            "kd_gain_low": min(over_seeds[0], over_images[0]),
+            "kd_gain_high": max(over_seeds[1], over_images[1]),
+            "kd_gain_images_low": over_images[0],
+            "kd_gain_images_high": over_images[1],
+        }
+    return found

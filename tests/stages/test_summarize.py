@@ -1,0 +1,132 @@
+"""Means over seeds and the intervals of what a teacher was worth, by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from compress.config.distill import DistillConfig, plan_students
+from compress.config.recipes import build
+from compress.records.distill import StudentRow
+from compress.stages.summarize import gains_by_image, summarize
+from compress.training.results import Finished
+from tests.fake_run import student
+
+T_OF_2 = 4.302653
+"""97.5% of Student's t with two degrees of freedom, from a printed table."""
+TOP1 = (0.90, 0.92, 0.94)
+LAST = (0.89, 0.91, 0.90)
+GAINS = (0.01, 0.02, 0.06)
+
+
+def rows(seeds: tuple[int, ...] = (0, 1, 2)) -> list[StudentRow]:
+    """A student and its control with the figures above, one of each per seed."""
+    taught = [
+        student(
+            f"small_cnn-kd-s{seed}",
+            seed=seed,
+            top1=TOP1[place],
+            last_top1=LAST[place],
+            kd_gain=GAINS[place],
+        )
+        for place, seed in enumerate(seeds)
+    ]
+    controls = [
+        student(f"small_cnn-control-s{seed}", seed=seed, top1=TOP1[place] - GAINS[place])
+        for place, seed in enumerate(seeds)
+    ]
+    return taught + controls
+
+
+def by_image(*, both: int, student_only: int, control_only: int) -> np.ndarray:
+    """Gains on images that both get right or wrong, or only one of the two gets right."""
+    return np.repeat(np.array([0, 1, -1], np.int8), [both, student_only, control_only])
+
+
+def test_selected_and_last_epoch_have_a_mean_and_a_spread_over_seeds() -> None:
+    (taught, control) = summarize(rows())
+    assert (taught.label, taught.role, taught.seeds) == ("small_cnn-kd", "student", 3)
+    assert (taught.top1_mean, taught.top1_sd) == pytest.approx((0.92, 0.02))
+    assert (taught.last_top1_mean, taught.last_top1_sd) == pytest.approx((0.90, 0.01))
+    assert (control.label, control.role) == ("small_cnn-control", "control")
+    assert control.top1_mean == pytest.approx((0.89 + 0.90 + 0.88) / 3)
+    assert control.top1_sd == pytest.approx(0.01)
+
+
+def test_the_gain_over_seeds_has_students_t_interval() -> None:
+    (taught, control) = summarize(rows())
+    spread = math.sqrt((0.02**2 + 0.01**2 + 0.03**2) / 2)
+    half = T_OF_2 * spread / math.sqrt(3)
+    assert taught.kd_gain_mean == pytest.approx(0.03)
+    assert taught.kd_gain_seeds_low == pytest.approx(0.03 - half, abs=1e-6)
+    assert taught.kd_gain_seeds_high == pytest.approx(0.03 + half, abs=1e-6)
+    assert (taught.kd_gain_low, taught.kd_gain_high) == (
+        taught.kd_gain_seeds_low,
+        taught.kd_gain_seeds_high,
+    )
+    assert control.kd_gain_mean is None
+    assert control.kd_gain_low is None
+
+
+def test_the_gain_over_images_has_the_spread_of_its_mean_over_seeds() -> None:
+    """Three seeds with the same answers count as one: 300 images won, 100 lost, of 10,000."""
+    answers = by_image(both=9_600, student_only=300, control_only=100)
+    gains = {f"small_cnn-kd-s{seed}": answers for seed in (0, 1, 2)}
+    (taught, _) = summarize(rows(), gains)
+    error = math.sqrt((400 / 10_000 - 0.02**2) / 10_000)
+    assert taught.kd_gain_images_low == pytest.approx(0.02 - 1.96 * error, abs=2e-4)
+    assert taught.kd_gain_images_high == pytest.approx(0.02 + 1.96 * error, abs=2e-4)
+
+
+def test_other_seeds_on_other_images_narrow_the_interval_over_images() -> None:
+    """Where each seed wins and loses its own images, the mean varies less from image to image."""
+    answers = by_image(both=9_600, student_only=300, control_only=100)
+    gains = {f"small_cnn-kd-s{seed}": np.roll(answers, 3_000 * seed) for seed in (0, 1, 2)}
+    (taught, _) = summarize(rows(), gains)
+    error = math.sqrt((3 * 400 / 9 / 10_000 - 0.02**2) / 10_000)
+    assert taught.kd_gain_images_low == pytest.approx(0.02 - 1.96 * error, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    ("gains", "won", "wider"),
+    [((0.01, 0.02, 0.06), 300, "seeds"), ((0.0199, 0.02, 0.0201), 300, "images")],
+)
+def test_a_gain_must_be_beyond_both_kinds_of_noise(
+    gains: tuple[float, ...], won: int, wider: str
+) -> None:
+    answers = by_image(both=9_900 - won, student_only=won, control_only=100)
+    taught = [
+        row.model_copy(update={"kd_gain": gain})
+        for row, gain in zip(rows()[:3], gains, strict=True)
+    ]
+    (summary,) = summarize(taught, {row.label: answers for row in taught})
+    assert summary.kd_gain_low == getattr(summary, f"kd_gain_{wider}_low")
+    assert summary.kd_gain_high == getattr(summary, f"kd_gain_{wider}_high")
+    assert summary.kd_gain_low is not None
+    assert (summary.kd_gain_low < 0) == (wider == "seeds")
+
+
+def test_one_seed_has_no_spread() -> None:
+    assert summarize([row for row in rows() if row.seed == 1]) == ()
+
+
+def test_a_label_that_looks_like_a_seed_is_not_taken_for_one() -> None:
+    alone = [student("tiny-s0"), student("tiny")]
+    assert summarize(alone) == ()
+
+
+def test_the_gain_on_an_image_is_who_alone_was_right() -> None:
+    config = build(DistillConfig, {"student": "small_cnn"})
+    labels = np.array([0, 1, 2, 0], np.int64)
+    answers = {"small_cnn": [0, 1, 0, 1], "small_cnn-control": [0, 0, 2, 2]}
+    plans = plan_students(config)
+    finished = [
+        Finished(
+            student(plan.label), np.zeros((0, 3), np.float32), np.eye(3, dtype=np.float32)[chosen]
+        )
+        for plan in plans
+        for chosen in [answers[plan.label]]
+    ]
+    gains = gains_by_image(plans, finished, labels)
+    assert list(gains) == ["small_cnn"]
+    assert gains["small_cnn"].tolist() == [0, 1, -1, 0]
