@@ -14,12 +14,14 @@ from compress.records.gate import Check, GateRecord, Outcome
 from compress.stages import bench_rows, remote
 from compress.stages.bench import Wanted, measure_rows
 from compress.stages.bench_rows import Row
+from compress.stages.bench_times import FEWEST_SAMPLES
 from compress.stages.gate_checks import judge, option
 from compress.stages.gate_figures import Baseline
 
 RECORD_SUFFIX = ".json"
 OUTCOMES: dict[int, Outcome] = {0: "pass", 1: "fail", UNDECIDED: "inconclusive"}
 BASELINE = "baseline:"
+WITHOUT_BASELINE = tuple(name for name in TIMES if name != "max_latency_regression")
 
 
 def gate(
@@ -110,7 +112,12 @@ def _judge_here(
         return judge(config, record, models, baseline=baseline, names=names)
 
     def decided(record: BenchRecord) -> bool:
-        return all(check.outcome != "inconclusive" for check in checks(record, TIMES))
+        """Whether measuring longer would change no verdict."""
+        few = any(0 < model.samples < FEWEST_SAMPLES for model in record.models)
+        return not any(
+            check.outcome == "inconclusive" and (few or check.value is not None)
+            for check in checks(record, TIMES)
+        )
 
     needed, old = _needed(config, rows, () if before is None else before.rows)
     record = measure_rows(
@@ -118,7 +125,7 @@ def _judge_here(
         config,
         Wanted(
             answers=bool(_names(config, ACCURACY)),
-            times=bool(_names(config, TIMES)),
+            times=bool(_names(config, TIMES if before is not None else WITHOUT_BASELINE)),
             whole=False,
             enough=decided,
         ),

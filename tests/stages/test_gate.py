@@ -1,0 +1,220 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.config.gate import GateConfig
+from compress.errors import ConfigError, InputError
+from compress.records.bench import BenchRecord
+from compress.records.gate import GateRecord
+from compress.stages import gate as stage
+from compress.stages.bench import Wanted
+from compress.stages.gate import gate
+from tests.stages.gate_records import MACHINE, drop, ratio, record, row
+from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
+
+
+def run(target: object, **options: Any) -> GateRecord:
+    return gate(GateConfig.model_validate({"target": str(target), **options}))
+
+
+def saved(place: Path, found: BenchRecord) -> Path:
+    place.write_text(found.to_json())
+    return place
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    return write_export(tmp_path / "export")
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> str:
+    return str(write_folder(tmp_path / "images", coloured_images([0, 1, 2] * 20)))
+
+
+def outcomes(found: GateRecord) -> dict[str, str]:
+    return {f"{check.name} {check.row}": check.outcome for check in found.checks}
+
+
+def test_every_row_but_the_teachers_is_judged(export: Path, images: str) -> None:
+    found = run(export, data=images, min_top1=0.9)
+    assert outcomes(found) == {"min-top1 small fp32": "pass", "min-top1 small int8": "fail"}
+    assert (found.outcome, found.exit_code) == ("fail", 1)
+
+
+def test_label_and_precision_narrow_what_is_judged(export: Path, images: str) -> None:
+    found = run(export, data=images, min_top1=0.9, precision=["fp32"], student=["small"])
+    assert outcomes(found) == {"min-top1 small fp32": "pass"}
+    assert (found.outcome, found.exit_code) == ("pass", 0)
+
+
+def test_an_unknown_label_lists_the_known_ones(export: Path) -> None:
+    with pytest.raises(ConfigError, match="unknown student 'smal'") as error:
+        run(export, max_size_kib=100, student=["smal"])
+    assert "small" in error.value.hint
+
+
+def test_a_precision_that_is_not_there_is_nothing_compared(export: Path) -> None:
+    found = run(export, max_size_kib=100, precision=["fp16"], inconclusive="pass")
+    assert (found.outcome, found.exit_code) == ("inconclusive", 6)
+
+
+def test_quantization_is_compared_with_its_own_fp32_form(export: Path, images: str) -> None:
+    found = run(export, data=images, max_quant_drop=0.3, precision=["int8"])
+    assert outcomes(found) == {"max-quant-drop small int8": "fail"}
+    assert run(export, data=images, max_quant_drop=0.34, precision=["int8"]).exit_code == 0
+
+
+def test_without_images_accuracy_cannot_be_told(export: Path) -> None:
+    found = run(export, min_top1=0.5, max_size_kib=100)
+    assert found.exit_code == 6
+    assert "unknown data 'colours'" in found.checks[0].reason
+    assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="pass").exit_code == 0
+    assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="fail").exit_code == 1
+    assert run(export, min_top1=0.5, inconclusive="pass").exit_code == 6
+
+
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Wanted, list[str]]]:
+    """What is measured, seen on its way."""
+    seen = []
+    real = stage.measure_rows
+
+    def watch(rows: Any, config: Any, wanted: Wanted, **options: Any) -> BenchRecord:
+        baseline = [row.key for row in options.get("baseline", ())]
+        seen.append(([row.label for row in rows], wanted, baseline))
+        return real(rows, config, wanted, **options)
+
+    monkeypatch.setattr(stage, "measure_rows", watch)
+    return seen
+
+
+def test_only_what_the_limits_need_is_measured(
+    export: Path, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spy(monkeypatch)
+    run(export, data=images, max_size_kib=100)
+    run(export, data=images, min_top1=0.1)
+    run(export, data=images, max_p90_ms=1000, max_seconds=0.2, precision=["int8"])
+    assert [(wanted.answers, wanted.times) for _, wanted, _ in seen] == [
+        (False, False),
+        (True, False),
+        (False, True),
+    ]
+    assert not any(wanted.whole for _, wanted, _ in seen)
+    assert seen[2][0] == ["big fp32", "small fp32", "small int8"]
+
+
+def test_a_baseline_artifact_is_measured_in_the_same_call(
+    export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spy(monkeypatch)
+    slower = tmp_path / "slower"
+    write_classifier(slower / "model.onnx", name="small", work=40)
+    found = run(slower, baseline=str(export / "small"), max_latency_regression=0.05, max_seconds=8)
+    assert seen[0][2] == ["baseline:small fp32"]
+    assert found.exit_code == 1
+    (check,) = found.checks
+    assert check.against == "baseline:small fp32"
+    assert check.value is not None
+    assert check.value > 1.5
+    assert found.bench.processes >= 5
+
+
+def test_a_gate_stops_timing_as_soon_as_it_is_decided(export: Path) -> None:
+    found = run(export, precision=["fp32"], max_p90_ms=10_000, max_seconds=12)
+    assert (found.exit_code, found.bench.processes) == (0, 5)
+
+
+def test_an_earlier_bench_is_judged_by_its_own_figures(tmp_path: Path) -> None:
+    place = saved(tmp_path / "bench.json", record(row(), row(precision="int8", top1=0.91)))
+    found = run(place, min_top1=0.92, max_latency_ratio=0.3)
+    assert outcomes(found) == {
+        "min-top1 small fp32": "pass",
+        "min-top1 small int8": "fail",
+        "max-latency-ratio small fp32": "pass",
+        "max-latency-ratio small int8": "pass",
+    }
+
+
+def test_two_records_are_compared(tmp_path: Path) -> None:
+    now = saved(tmp_path / "now.json", record(row(ruler_ratio=ratio(2.4))))
+    before = saved(tmp_path / "before.json", record(row(top1=0.935)))
+    found = run(now, baseline=str(before), max_latency_regression=0.05, max_top1_regression=0.01)
+    assert outcomes(found) == {
+        "max-top1-regression small fp32": "pass",
+        "max-latency-regression small fp32": "fail",
+    }
+    assert found.baseline == str(before)
+
+
+def test_a_record_of_another_machine_decides_accuracy_but_not_times(tmp_path: Path) -> None:
+    other = MACHINE.model_copy(update={"cpu": "Other"})
+    now = saved(tmp_path / "now.json", record(row()))
+    before = saved(tmp_path / "before.json", record(row(), environment=other))
+    found = run(now, baseline=str(before), max_latency_regression=0.05, max_top1_regression=0.01)
+    assert outcomes(found) == {
+        "max-top1-regression small fp32": "pass",
+        "max-latency-regression small fp32": "inconclusive",
+    }
+    assert found.exit_code == 6
+
+
+def test_a_record_is_a_baseline_for_an_artifact(export: Path, images: str, tmp_path: Path) -> None:
+    first = run(export, data=images, min_top1=0.1, precision=["fp32"]).bench
+    better = saved(tmp_path / "old.json", first)
+    found = run(
+        export, data=images, baseline=str(better), max_top1_regression=0.0, precision=["fp32"]
+    )
+    assert outcomes(found) == {"max-top1-regression small fp32": "pass"}
+
+
+def test_a_measured_baseline_is_compared_image_by_image(
+    export: Path, images: str, tmp_path: Path
+) -> None:
+    worse = tmp_path / "worse"
+    write_classifier(worse / "model.onnx", name="small", answers=(0, 0, 2))
+    found = run(worse, data=images, baseline=str(export / "small"), max_top1_regression=0.3)
+    (check,) = found.checks
+    assert check.outcome == "fail"
+    assert check.value == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("{", "is not JSON"), ('{"schema": 9}', "has schema 9"), ('{"schema": 1}', "is no BenchRec")],
+)
+@pytest.mark.parametrize("place", ["target", "baseline"])
+def test_a_broken_record_is_named(tmp_path: Path, content: str, said: str, place: str) -> None:
+    good, bad = saved(tmp_path / "good.json", record(row())), tmp_path / "bad.json"
+    bad.write_text(content)
+    target, baseline = (bad, good) if place == "target" else (good, bad)
+    with pytest.raises(InputError, match=said):
+        run(target, baseline=str(baseline), min_top1=0.9)
+
+
+def test_a_missing_baseline_is_an_error_not_an_open_question(export: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.json does not exist"):
+        run(export, baseline="none.json", max_latency_regression=0.1)
+
+
+def test_no_baseline_for_a_regression_is_inconclusive(export: Path) -> None:
+    found = run(export, max_latency_regression=0.1)
+    assert (found.exit_code, found.bench.processes) == (6, 0)
+    assert found.checks[0].reason == "no --baseline to compare with"
+
+
+def test_a_record_cannot_be_compared_with_what_must_be_measured(
+    export: Path, tmp_path: Path
+) -> None:
+    place = saved(tmp_path / "bench.json", record(row(baseline_difference=drop(0))))
+    with pytest.raises(ConfigError, match="is a record and"):
+        run(place, baseline=str(export), max_latency_regression=0.1)
+    with pytest.raises(ConfigError, match="have no meaning"):
+        run(place, on="host", max_p90_ms=1)
+
+
+def test_the_record_of_a_gate_survives_json(export: Path, images: str) -> None:
+    found = run(export, data=images, min_top1=0.1, max_quant_drop=0.1)
+    assert GateRecord.from_data(json.loads(found.to_json()), source="x") == found

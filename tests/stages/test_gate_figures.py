@@ -1,0 +1,176 @@
+from typing import Any
+
+import pytest
+
+from compress.records.bench import BenchModel, BenchRecord
+from compress.stages import gate_figures
+from compress.stages.gate_figures import Baseline, Finding, Found, Judged, incomparable
+from tests.stages.gate_records import DATA, MACHINE, drop, limits, ratio, record, row
+
+
+def judged(found: BenchRecord, before: BenchRecord | None = None, **options: Any) -> Judged:
+    return Judged(
+        limits(**{"min_top1": 0.1, **options}),
+        found,
+        None if before is None else Baseline(before),
+    )
+
+
+def regression(now: BenchModel, before: BenchModel, **changes: Any) -> Finding | None:
+    return gate_figures.latency_regression(judged(record(now), record(before, **changes)), now)
+
+
+def figure(found: Finding | None) -> Found:
+    assert isinstance(found, Found), found
+    return found
+
+
+def test_an_accuracy_on_the_whole_split_is_exact() -> None:
+    found = figure(gate_figures.top1(judged(record(row())), row()))
+    assert (found.low, found.value, found.high) == (0.93, 0.93, 0.93)
+    assert "0.9250 to 0.9350" in found.note
+
+
+def test_an_accuracy_on_a_part_has_its_interval() -> None:
+    part = record(row(), data=DATA.model_copy(update={"images": 1000}))
+    found = figure(gate_figures.top1(judged(part), row()))
+    assert (found.low, found.value, found.high) == (0.925, 0.93, 0.935)
+
+
+def test_a_difference_of_fractions_is_free_of_rounding() -> None:
+    student = row(teacher_difference=drop(0.9339 - 0.9289))
+    assert 0.9339 - 0.9289 > 0.005
+    assert figure(gate_figures.teacher_drop(judged(record(student)), student)).value == 0.005
+
+
+def test_without_images_there_is_no_accuracy_and_the_reason_is_the_benchs() -> None:
+    student = row(top1=None, agreement=None, images=0, not_judged="cifar10 is in none of x")
+    for find in (gate_figures.top1, gate_figures.teacher_drop, gate_figures.agreement):
+        assert find(judged(record(student)), student) == "cifar10 is in none of x"
+
+
+def test_without_a_teacher_nothing_is_compared_with_it() -> None:
+    student = row(teacher_difference=None, teacher_ratio=None, agreement=None)
+    alone = record(student, models=(student,))
+    for find in (gate_figures.teacher_drop, gate_figures.latency_ratio, gate_figures.agreement):
+        assert find(judged(alone), student) == (
+            "no teacher to compare with: name one with --teacher"
+        )
+
+
+def test_quantization_is_judged_against_fp32_and_fp32_itself_is_not() -> None:
+    int8 = row(precision="int8", fp32_difference=drop(0.001, to="small fp32"))
+    assert figure(gate_figures.quant_drop(judged(record(int8)), int8)).against == "small fp32"
+    assert gate_figures.quant_drop(judged(record(row())), row()) is None
+    alone = row(precision="int8")
+    assert gate_figures.quant_drop(judged(record(alone)), alone) == (
+        "no fp32 form of small to compare with"
+    )
+
+
+def test_the_latency_reference_can_be_the_fp32_form() -> None:
+    int8 = row(precision="int8", fp32_ratio=ratio(0.6, to="small fp32"))
+    here = judged(record(int8, row()), latency_reference="fp32")
+    assert figure(gate_figures.latency_ratio(here, int8)).value == 0.6
+    assert gate_figures.latency_ratio(here, row()) is None
+    assert figure(gate_figures.latency_ratio(judged(record(int8)), int8)).value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"p50_ms": None, "not_timed": "made for vnni"}, "made for vnni"),
+        ({"p90_ms": None, "samples": 12}, "only 12 calls"),
+        ({"processes": 2}, "measured in 2 processes, 5 are needed"),
+    ],
+)
+def test_times_that_say_little_are_not_judged(changes: dict[str, Any], said: str) -> None:
+    student = row(**changes)
+    finding = gate_figures.p90(judged(record(student)), student)
+    assert isinstance(finding, str)
+    assert said in finding
+
+
+def test_a_ratio_from_one_process_is_not_judged() -> None:
+    student = row(teacher_ratio=ratio(0.25, processes=1))
+    assert gate_figures.latency_ratio(judged(record(student)), student) == (
+        "measured in 1 process, 5 are needed: raise --max-seconds"
+    )
+
+
+def test_a_size_is_in_kibibytes() -> None:
+    found = figure(gate_figures.size(judged(record(row())), row()))
+    assert (found.low, found.value, found.high) == (300, 300, 300)
+
+
+def test_a_measured_baseline_is_paired() -> None:
+    student = row(baseline_ratio=ratio(1.02, to="baseline:small fp32"))
+    here = Judged(limits(min_top1=0.1), record(student), Baseline())
+    found = figure(gate_figures.latency_regression(here, student))
+    assert (found.value, found.against) == (1.02, "baseline:small fp32")
+
+
+def test_records_are_compared_through_the_ruler_with_both_errors() -> None:
+    found = figure(
+        regression(row(ruler_ratio=ratio(2.2, width=0.03)), row(ruler_ratio=ratio(2.0, width=0.04)))
+    )
+    assert found.value == pytest.approx(1.1)
+    # independent errors of 3% and 4% add up to 5%
+    assert found.low == pytest.approx(1.1 * 0.95, rel=0.005)
+    assert found.high == pytest.approx(1.1 * 1.05, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"environment": MACHINE.model_copy(update={"cpu": "Other"})}, "another machine (Other"),
+        (
+            {"environment": MACHINE.model_copy(update={"packages": {"onnxruntime": "1.20"}})},
+            "another runtime (onnxruntime 1.20",
+        ),
+        ({"threads": 2}, "other settings"),
+        ({"provider": "CUDAExecutionProvider"}, "other settings"),
+        ({"ruler_sha256": "q"}, "another ruler"),
+        ({"data": None}, "other data (none"),
+        ({"data": DATA.model_copy(update={"name": "cifar100"})}, "other data (cifar100"),
+    ],
+)
+def test_times_of_another_machine_runtime_or_dataset_are_refused(
+    change: dict[str, Any], said: str
+) -> None:
+    finding = regression(row(), row(), **change)
+    assert isinstance(finding, str)
+    assert said in finding
+
+
+def test_accuracy_and_size_of_another_machine_are_compared() -> None:
+    before = record(
+        row(top1=0.94), environment=MACHINE.model_copy(update={"cpu": "Other", "packages": {}})
+    )
+    found = figure(gate_figures.top1_regression(judged(record(row()), before), row()))
+    assert found.value == found.high == 0.01
+
+
+def test_accuracy_on_other_images_is_not_compared() -> None:
+    before = record(row(), data=DATA.model_copy(update={"sha256": "e" * 64}))
+    assert gate_figures.top1_regression(judged(record(row()), before), row()) == (
+        "the baseline was measured on other images (cifar10)"
+    )
+
+
+def test_without_a_baseline_there_is_no_regression() -> None:
+    for find in (gate_figures.top1_regression, gate_figures.latency_regression):
+        assert find(judged(record(row())), row()) == "no --baseline to compare with"
+
+
+def test_a_renamed_student_is_compared_when_it_can_only_be_that_one() -> None:
+    now = row("fresh")
+    assert figure(regression(now, row("stale"))).against == "stale fp32 in the baseline"
+    finding = gate_figures.latency_regression(
+        judged(record(now), record(row("stale"), row("other"))), now
+    )
+    assert finding == "the baseline has no times of fresh fp32"
+
+
+def test_equal_settings_of_one_machine_compare() -> None:
+    assert incomparable(record(row()), record(row("b"))) == ""
