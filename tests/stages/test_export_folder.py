@@ -1,0 +1,141 @@
+"""Artifact folders are written whole or not at all, and replaced only when that is meant."""
+
+import errno
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compress.errors import ConfigError, InputError
+from compress.stages.export_folder import check_free, replacing
+from compress.stages.export_sources import Source
+from tests.trained_run import exported_workspace
+
+SOURCE = Source(
+    label="small_cnn",
+    role="student",
+    networks=(),
+    headers=(),
+    weights_sha256="w" * 64,
+    run="digits-test-01234567",
+    run_sha256="r" * 64,
+    licence="",
+)
+
+
+def names(folder: Path) -> list[str]:
+    """What lies in a folder."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """The artifact of `SOURCE`'s run."""
+    place = exported_workspace() / "exported" / "digits-test-01234567" / "small_cnn"
+    return Path(shutil.copytree(place, tmp_path / "exported" / "small_cnn"))
+
+
+def test_a_free_place_and_an_artifact_of_the_same_run_may_be_written(artifact: Path) -> None:
+    check_free(artifact.parent / "other", SOURCE, force=False)
+    check_free(artifact, SOURCE, force=False)
+    (artifact.parent / "empty").mkdir()
+    check_free(artifact.parent / "empty", SOURCE, force=False)
+
+
+def test_an_artifact_of_another_run_needs_force(artifact: Path) -> None:
+    other = replace(SOURCE, run="another-run")
+    with pytest.raises(ConfigError, match="an artifact of run digits-test-01234567") as caught:
+        check_free(artifact, other, force=False)
+    assert "--force" in caught.value.hint
+    check_free(artifact, other, force=True)
+
+
+def test_an_artifact_of_other_weights_needs_force(artifact: Path) -> None:
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    digest = manifest["card"]["weights_sha256"]
+    (artifact / "manifest.json").write_text(json.dumps({**manifest, "run": None}))
+    alone = replace(SOURCE, run=None, weights_sha256=digest)
+    check_free(artifact, alone, force=False)
+    with pytest.raises(ConfigError, match="another weights file"):
+        check_free(artifact, replace(alone, weights_sha256="0" * 64), force=False)
+
+
+def test_a_damaged_artifact_needs_force(artifact: Path) -> None:
+    (artifact / "manifest.json").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        check_free(artifact, SOURCE, force=False)
+    check_free(artifact, SOURCE, force=True)
+
+
+def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "me.jpg").write_text("x")
+    for force in (False, True):
+        with pytest.raises(ConfigError, match=r"me\.jpg and is no artifact"):
+            check_free(tmp_path / "photos", SOURCE, force=force)
+    with pytest.raises(InputError, match="is a file"):
+        check_free(tmp_path / "photos" / "me.jpg", SOURCE, force=True)
+
+
+def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
+    place = tmp_path / "exported" / "net"
+    with replacing(place) as part:
+        (part / "a").write_text("1")
+        assert not place.exists()
+    assert (place / "a").read_text() == "1"
+    assert names(place.parent) == ["net"]
+    assert place.stat().st_mode & 0o777 == 0o755
+
+
+def test_an_earlier_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    place = tmp_path / "net"
+    place.mkdir()
+    (place / "old").write_text("1")
+    with replacing(place) as part:
+        (part / "new").write_text("2")
+        assert (place / "old").exists()
+    assert names(place) == ["new"]
+    assert names(tmp_path) == ["net"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x")])
+def test_after_a_failure_the_earlier_folder_is_untouched(
+    tmp_path: Path, error: BaseException
+) -> None:
+    place = tmp_path / "net"
+    place.mkdir()
+    (place / "old").write_text("1")
+
+    def fail() -> None:
+        with replacing(place) as part:
+            (part / "new").write_text("2")
+            raise error
+
+    with pytest.raises(type(error)):
+        fail()
+    assert names(place) == ["old"]
+    assert names(tmp_path) == ["net"]
+
+
+def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
+    def fill() -> None:
+        with replacing(tmp_path / "net"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InputError, match=r"cannot write .*net: No space left") as caught:
+        fill()
+    assert "free some space" in caught.value.hint
+    assert names(tmp_path) == []
+
+
+def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    def make() -> None:
+        with replacing(tmp_path / "file" / "net"):
+            pass
+
+    with pytest.raises(InputError, match="cannot write"):
+        make()
