@@ -1,12 +1,24 @@
 """What train and distill do alike."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from compress.config.recipes import build
 from compress.config.train import TrainConfig
-from compress.errors import ConfigError
+from compress.errors import ConfigError, InputError
 from compress.progress import Silent
-from compress.stages.training_run import load_splits
+from compress.runs import Run
+from compress.stages.training_run import (
+    as_asked,
+    finished_record,
+    load_splits,
+    pin_data,
+    resumed,
+    run_folder,
+    schedule_of,
+)
 
 
 def test_models_may_get_a_normalisation_by_name() -> None:
@@ -23,3 +35,62 @@ def test_an_unknown_normalisation_lists_the_known_ones() -> None:
         load_splits(build(TrainConfig, {"normalization": "tanh"}), Silent())
     assert "data" in caught.value.hint
     assert "imagenet" in caught.value.hint
+
+
+def test_a_configuration_is_plain_json() -> None:
+    asked = as_asked(build(TrainConfig, {"model": "small_cnn:width=0.5", "data_dir": "somewhere"}))
+    assert asked["model"] == {"name": "small_cnn", "options": {"width": 0.5}}
+    assert asked["data_dir"] == "somewhere"
+
+
+def test_a_run_lies_under_its_name_unless_told(tmp_path: Path) -> None:
+    config = build(TrainConfig, {})
+    name, folder = run_folder(config, "resnet50")
+    assert folder == Path("runs") / name
+    told = build(TrainConfig, {"run_dir": tmp_path})
+    assert run_folder(told, "resnet50") == (name, tmp_path)
+
+
+def test_without_resume_a_configuration_stays_as_it_is() -> None:
+    config = build(TrainConfig, {"epochs": 3})
+    assert resumed(config, {"epochs": 3}, "train") is config
+
+
+def test_resume_keeps_the_places_that_were_given(tmp_path: Path) -> None:
+    config = build(TrainConfig, {"epochs": 3, "workers": 1, "data_dir": "old"})
+    Run.open(tmp_path, id="r", command="train", config=as_asked(config)).close()
+    flags = {"resume": str(tmp_path), "data_dir": "new"}
+    found = resumed(build(TrainConfig, flags), flags, "train")
+    assert (found.epochs, found.workers) == (3, 1)
+    assert (found.data_dir, found.run_dir, found.resume) == (Path("new"), tmp_path, None)
+
+
+def test_only_a_complete_run_of_the_same_options_is_finished(tmp_path: Path) -> None:
+    config = build(TrainConfig, {})
+    assert finished_record(tmp_path / "r", config) is None
+    run = Run.open(tmp_path / "r", id="r", command="train", config=as_asked(config))
+    assert finished_record(tmp_path / "r", config) is None
+    run.finish("complete")
+    run.close()
+    assert finished_record(tmp_path / "r", config) == tmp_path / "r" / "record.json"
+    others = {"epochs": 7}, {"restart": True}
+    for changes in others:
+        assert finished_record(tmp_path / "r", build(TrainConfig, changes)) is None
+
+
+def test_the_schedule_is_what_was_asked() -> None:
+    config = build(TrainConfig, {"epochs": 5, "views": 2, "view_seed": 7, "checkpoint_every": 3})
+    schedule = schedule_of(config, group=4)
+    assert (schedule.epochs, schedule.views, schedule.view_seed) == (5, 2, 7)
+    assert (schedule.checkpoint_every, schedule.group) == (3, 4)
+
+
+def test_data_that_changed_since_the_run_began_is_refused(tmp_path: Path) -> None:
+    config = build(TrainConfig, {"image_size": 8})
+    splits = load_splits(config, Silent())
+    run = Run.open(tmp_path, id="r", command="train", config={})
+    pin_data(run, splits, config)
+    changed = replace(splits, test=splits.validation)
+    with pytest.raises(InputError, match="data digits changed since the run began"):
+        pin_data(run, changed, config)
+    run.close()

@@ -239,7 +239,8 @@ def test_a_damaged_evaluation_is_measured_again(tmp_path: Path) -> None:
     asked = teacher(tmp_path)
     stored, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
     path = stored.folder / "evaluation.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
     assert first == second
     stored.read_evaluation()

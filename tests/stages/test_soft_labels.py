@@ -1,0 +1,132 @@
+"""`compress soft-labels`: answers made ahead of time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.config.soft_labels import SoftLabelsConfig
+from compress.config.specs import Reference
+from compress.errors import ConfigError, InputError, Interrupted
+from compress.interrupts import StopRequest
+from compress.records.soft_labels import SoftLabelsRecord
+from compress.stages import soft_labels as stage
+from compress.stages.soft_labels import soft_labels
+from compress.stages.train import train
+from tests.tiny_stages import place, train_config
+from tests.tiny_training import Notes, teacher_file, trained_teacher_file
+
+TEACHER = "teacher.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path) -> Iterator[None]:
+    with place(tmp_path / "here"):
+        trained_teacher_file(Path(TEACHER))
+        yield
+
+
+def fill(*teachers: str, progress: Notes | None = None, **changes: Any) -> SoftLabelsRecord:
+    values: dict[str, Any] = {
+        "teacher": tuple(Reference.parse(text) for text in teachers or (TEACHER,)),
+        "image_size": 8,
+        "views": 2,
+        "soft_labels": Path("labels"),
+        "device": "cpu",
+        "amp": "off",
+    }
+    return soft_labels(SoftLabelsConfig(**{**values, **changes}), progress=progress or Notes())
+
+
+def stored() -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in Path("labels").glob("*/views/*")}
+
+
+def test_views_are_filled_once() -> None:
+    first = fill()
+    before = stored()
+    second = fill()
+    assert (first.filled, first.found) == (2, 0)
+    assert (second.filled, second.found) == (0, 2)
+    assert second.seconds == 0
+    assert len(before) == 2
+    assert stored() == before
+
+
+def test_more_views_are_added_to_those_that_are_there() -> None:
+    fill()
+    before = stored()
+    more = fill(views=3)
+    assert (more.filled, more.found) == (1, 2)
+    assert before.items() < stored().items()
+
+
+def test_the_record_describes_what_lies_there() -> None:
+    record = fill()
+    (found,) = record.sets
+    assert record.folder == "labels"
+    assert (found.teacher, found.data, found.views) == ("small_cnn", "digits", 2)
+    assert found.top1 > 0.5
+    assert found.number_format == "float32"
+    assert found.size_bytes == sum(len(content) for content in stored().values())
+
+
+def test_the_users_cache_is_the_place_unless_told(tmp_path: Path) -> None:
+    record = fill(soft_labels=None)
+    assert record.folder == str(tmp_path / "here" / "cache" / "soft-labels")
+
+
+def test_an_ensemble_has_a_set_of_its_own() -> None:
+    teacher_file(Path("other.safetensors"), seed=3)
+    fill()
+    record = fill(TEACHER, TEACHER, "other.safetensors")
+    assert sorted(found.teacher for found in record.sets) == ["ensemble of 3", "small_cnn"]
+
+
+def test_a_stop_keeps_the_finished_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stopped:
+        def __enter__(self) -> StopRequest:
+            return StopRequest(requested=True)
+
+        def __exit__(self, *_: object) -> None:
+            return None
+
+    monkeypatch.setattr(stage, "polite_stop", lambda _: Stopped())
+    with pytest.raises(Interrupted, match="stopped after view 1 of 2"):
+        fill()
+    assert len(stored()) == 1
+
+
+def test_a_limit_keeps_the_folder_small_but_never_breaks_a_run() -> None:
+    record = fill(views=45, soft_labels_limit_mib=1)
+    size = record.sets[0].size_bytes // record.sets[0].views
+    # the views of the run in progress are never removed, whatever the limit
+    assert record.sets[0].views == 45
+    assert 45 * size > 2**20
+    fill(views=46, soft_labels_limit_mib=1)
+
+
+def test_the_teacher_of_a_run_is_found_by_its_model() -> None:
+    train(train_config(epochs=3))
+    notes = Notes()
+    record = fill("small_cnn", progress=notes)
+    assert "the newest complete run of small_cnn on this data" in notes.text
+    assert record.filled == 2
+
+
+def test_without_such_a_run_nothing_is_trained() -> None:
+    with pytest.raises(ConfigError, match="no complete run of that model") as caught:
+        fill("resnet18")
+    assert "compress train" in caught.value.hint
+
+
+def test_a_teacher_that_knows_nothing_is_refused() -> None:
+    with pytest.raises(InputError, match="no teacher 'gone'"):
+        fill("gone")
+
+
+def test_a_folder_that_cannot_be_written_is_an_input_error() -> None:
+    Path("file").write_text("in the way")
+    with pytest.raises(InputError, match="cannot write"):
+        fill(soft_labels=Path("file"))
