@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
 CALLER = dict(os.environ)
@@ -86,6 +88,28 @@ def run_cli(tmp_path: Path) -> RunCli:
             check=False,
         )
         return Finished(finished.returncode, finished.stdout, finished.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def _program() -> typer.Typer:
+    """The program with its commands, registered once."""
+    from compress.cli.app import app, register
+
+    register()
+    return app
+
+
+@pytest.fixture
+def invoke(_program: typer.Typer) -> RunCli:
+    """Run a command inside this process: quick, for what ends before it begins to work."""
+
+    def run(*arguments: object) -> Finished:
+        result = CliRunner().invoke(_program, [*map(str, arguments)])
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Finished(result.exit_code, result.stdout, result.stderr)
 
     return run
 

@@ -32,6 +32,17 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(READERS))
 
 
+def check(name_or_folder: str) -> None:
+    """Refuse what `load` could not find, before anything is begun for it.
+
+    Raises:
+        ConfigError: The name is neither known nor a folder.
+        InputError: There is no such folder.
+    """
+    if name_or_folder not in READERS:
+        _folder(name_or_folder)
+
+
 def load(
     name_or_folder: str,
     *,

@@ -7,6 +7,7 @@ from compress.config.train import TrainConfig
 from compress.environment import read_environment
 from compress.files import write_text
 from compress.interrupts import polite_stop
+from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
 from compress.runs import RECORD, opened
@@ -64,6 +65,9 @@ def train(
             interruption; each kind has its exit code.
     """
     config = resumed(config, flags or {}, "train")
+    models.resolve_options(
+        config.model.name, image_size=config.image_size or 32, options=config.model.options
+    )
     name, folder = run_folder(config, config.model.name)
     done = finished_record(folder, config)
     if done is not None:

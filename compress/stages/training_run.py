@@ -100,9 +100,10 @@ def open_run(
     """Take the run directory for this process, or follow rank 0, which holds it.
 
     Raises:
-        ConfigError: It was begun with other options.
+        ConfigError: It was begun with other options, or its data is unknown.
         InputError: Another process holds it, or it cannot be written.
     """
+    data.check(config.data)
     if not world.main:
         world.barrier()
         return Run.follow(folder)
@@ -160,14 +161,3 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig) -> None:
         InputError: The images differ from those the run began with.
     """
     run.pin("data", config.data, splits.sha256)
-
-
-def read_record(path: Path) -> Path:
-    """The record's path, which must be there.
-
-    Raises:
-        InputError: The run is complete, its record gone.
-    """
-    if not path.is_file():
-        raise InputError(f"{path} is missing", hint="begin the run anew with --restart")
-    return path
