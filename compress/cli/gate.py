@@ -231,7 +231,7 @@ def gate(
     try:
         deliver(record, json=json, table=lambda: table(record))
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the latter is Rich's answer to the former
         # the reader left (`| head`), but the verdict stands
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(record.exit_code)

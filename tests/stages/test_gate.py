@@ -11,7 +11,7 @@ from compress.records.gate import GateRecord
 from compress.stages import gate as stage
 from compress.stages.bench import Wanted
 from compress.stages.gate import gate
-from tests.stages.gate_records import MACHINE, drop, ratio, record, row
+from tests.fake_bench import MACHINE, drop, ratio, record, row
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 

@@ -7,7 +7,7 @@ from compress.records.bench import BenchModel
 from compress.records.gate import Check
 from compress.stages.gate_checks import RULES, judge, option
 from compress.stages.gate_figures import Baseline
-from tests.stages.gate_records import drop, limits, ratio, record, row
+from tests.fake_bench import drop, limits, ratio, record, row
 
 
 def check(model: BenchModel, **thresholds: Any) -> Check:

@@ -5,7 +5,7 @@ import pytest
 from compress.records.bench import BenchModel, BenchRecord
 from compress.stages import gate_figures
 from compress.stages.gate_figures import Baseline, Finding, Found, Judged, incomparable
-from tests.stages.gate_records import DATA, MACHINE, drop, limits, ratio, record, row
+from tests.fake_bench import DATA, MACHINE, drop, limits, ratio, record, row
 
 
 def judged(found: BenchRecord, before: BenchRecord | None = None, **options: Any) -> Judged:

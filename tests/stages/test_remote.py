@@ -23,7 +23,7 @@ from compress.stages.bench import bench
 from compress.stages.bench_rows import Row, collect
 from compress.stages.gate import gate
 from compress.version import VERSION
-from tests.stages.gate_records import ratio, record, row
+from tests.fake_bench import ratio, record, row
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")

@@ -11,6 +11,7 @@ from compress.records.bench import (
     Ratio,
 )
 from compress.records.document import Environment
+from compress.records.gate import Check, GateRecord
 
 MACHINE = Environment(
     cpu="Example CPU",
@@ -93,3 +94,33 @@ def record(*models: BenchModel, **changes: Any) -> BenchRecord:
 def limits(**thresholds: Any) -> GateConfig:
     """A configuration with these thresholds."""
     return GateConfig.model_validate({"target": "x", **thresholds})
+
+
+def check(**changes: Any) -> Check:
+    """One verdict of a gate; what is not said is invented."""
+    base: dict[str, Any] = {
+        "name": "min-top1",
+        "row": "small int8",
+        "outcome": "pass",
+        "value": 0.93,
+        "low": 0.93,
+        "high": 0.93,
+        "limit": 0.92,
+        "unit": "fraction",
+        "reason": "top-1 0.9300, at least 0.9200 required",
+    }
+    return Check.model_validate({**base, **changes})
+
+
+def verdicts(*checks: Check, code: int = 0) -> GateRecord:
+    """A gate with these checks."""
+    outcome = {0: "pass", 1: "fail", 6: "inconclusive"}[code]
+    return GateRecord.model_validate(
+        {
+            "outcome": outcome,
+            "exit_code": code,
+            "target": "exported/x",
+            "checks": checks,
+            "bench": record(row(), row(precision="int8")),
+        }
+    )

@@ -1,0 +1,135 @@
+"""`compress gate` as a CI job types it."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.conftest import RunCli
+from tests.tiny_models import coloured_images, write_export, write_folder
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """A working directory with an export and a folder of images."""
+    folder = tmp_path / "here"
+    write_export(folder / "exported" / "demo")
+    write_folder(folder / "images", coloured_images([0, 1, 2] * 10))
+    return folder
+
+
+JUDGED = ("gate", "demo", "--data", "images")
+
+
+def test_a_passed_gate_ends_with_0(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli(*JUDGED, "--min-top1", 0.6, "--max-size-kib", 100, cwd=here)
+    assert finished.code == 0, finished.stderr
+    assert finished.stdout.splitlines()[-1] == "gate passed (exit code 0)"
+
+
+def test_a_failed_gate_ends_with_1_and_says_why(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli(*JUDGED, "--min-top1", 0.9, cwd=here)
+    assert finished.code == 1
+    assert "FAIL min-top1 of small int8: top-1 0.6667, at least 0.9000 required" in " ".join(
+        finished.stdout.split()
+    )
+
+
+def test_a_gate_that_compared_nothing_ends_with_6(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli("gate", "demo", "--max-top1-regression", 0.1, cwd=here)
+    assert finished.code == 6
+    assert "no --baseline to compare with" in finished.stdout
+
+
+def test_no_threshold_ends_with_2(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli("gate", "demo", cwd=here)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert "set at least one of --min-top1" in finished.stderr
+
+
+def test_a_limit_of_zero_is_a_limit(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli(*JUDGED, "--max-quant-drop", 0, cwd=here)
+    assert finished.code == 1
+
+
+def test_limits_come_from_the_project_under_recipe_and_flags(run_cli: RunCli, here: Path) -> None:
+    (here / "pyproject.toml").write_text(
+        "[tool.compress.gate]\nmin-top1 = 0.9\nmax-size-kib = 1\nmax-quant-drop = 0.5\n"
+    )
+    (here / "mine.toml").write_text("[gate]\nmax-size-kib = 2\nmin-top1 = 0.6\n")
+    finished = run_cli(
+        *JUDGED, "--recipe", "mine.toml", "--max-size-kib", 100, "--json", "-", cwd=here
+    )
+    limits = {check["name"]: check["limit"] for check in json.loads(finished.stdout)["checks"]}
+    assert limits == {"min-top1": 0.6, "max-size-kib": 100.0, "max-quant-drop": 0.5}
+    assert finished.code == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "arguments", "code", "said"),
+    [
+        ("[tool.compress.gate]\nmin_top = 1\n", (), 2, "unknown [tool.compress.gate] key"),
+        ("[tool", ("--min-top1", 0.5), 2, "pyproject.toml is not TOML"),
+        ("", ("--min-top1", 93), 2, "--min-top1 93"),
+        ("", ("--min-top1", 0.5, "--precision", "int4"), 2, "unknown precision"),
+        ("", ("--min-top1", 0.5, "--student", "smal"), 2, "unknown student 'smal'"),
+        ("", ("--max-size-kib", 5, "--inconclusive", "maybe"), 2, "--inconclusive maybe"),
+        ("", ("--max-p90-ms", 5, "--latency-reference", "x"), 2, "--latency-reference x"),
+        ("", ("--max-size-kib", 5, "--baseline", "gone.json"), 3, "gone.json does not exist"),
+    ],
+)
+def test_what_cannot_be_is_one_line_with_its_exit_code(
+    run_cli: RunCli, here: Path, file: str, arguments: tuple[object, ...], code: int, said: str
+) -> None:
+    (here / "pyproject.toml").write_text(file)
+    finished = run_cli("gate", "demo", *arguments, cwd=here)
+    assert (finished.code, finished.stdout) == (code, "")
+    assert said in finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
+def test_reports_are_written_for_what_reads_them(run_cli: RunCli, here: Path) -> None:
+    summary = here / "summary.md"
+    summary.write_text("before\n")
+    finished = run_cli(
+        *JUDGED, "--min-top1", 0.9, "--junit", "out/gate.xml", "--markdown", "out/gate.md",
+        cwd=here, env={"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ACTIONS": "true"},
+    )  # fmt: skip
+    assert finished.code == 1
+    suite = ElementTree.parse(here / "out" / "gate.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    text = (here / "out" / "gate.md").read_text()
+    assert text.startswith("### compress: gate failed")
+    assert summary.read_text() == "before\n" + text
+    assert "::error title=compress gate%3A min-top1 of small int8::" in finished.stderr
+
+
+def test_outside_github_nothing_is_annotated(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli(
+        *JUDGED, "--min-top1", 0.9, cwd=here, env={"GITHUB_ACTIONS": "", "GITHUB_STEP_SUMMARY": ""}
+    )
+    assert "::error" not in finished.stderr
+
+
+def test_json_is_the_only_output_and_the_verdict_still_counts(run_cli: RunCli, here: Path) -> None:
+    finished = run_cli(*JUDGED, "--min-top1", 0.9, "--json", "-", "--quiet", cwd=here)
+    document = json.loads(finished.stdout)
+    assert (finished.code, document["exit_code"], document["outcome"]) == (1, 1, "fail")
+    assert finished.stderr == ""
+
+
+def test_a_reader_that_leaves_does_not_turn_a_failure_into_a_pass(
+    run_cli: RunCli, here: Path
+) -> None:
+    closed = "import os\nread, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\n"
+    finished = run_cli(*JUDGED, "--min-top1", 0.9, "--quiet", cwd=here, code=closed)
+    assert finished.code == 1, finished.stderr
+    passed = run_cli(*JUDGED, "--min-top1", 0.1, "--quiet", cwd=here, code=closed)
+    assert passed.code == 0, passed.stderr
+
+
+def test_it_runs_where_there_is_no_torch_and_no_onnx(run_cli: RunCli, here: Path) -> None:
+    block = "import sys\nfor name in ('torch', 'onnx', 'sklearn'): sys.modules[name] = None\n"
+    finished = run_cli(*JUDGED, "--min-top1", 0.6, cwd=here, code=block)
+    assert finished.code == 0, finished.stderr
