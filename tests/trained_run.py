@@ -42,7 +42,12 @@ def train_network(
     options: Mapping[str, Scalar] | None = None,
     seed: int = 0,
 ) -> tuple[nn.Module, WeightsHeader]:
-    """Train a network by the plainest loop there is: well above chance after two epochs."""
+    """Train a network by the plainest loop there is: well above chance after two epochs.
+
+    One thread: where something else is busy, several wait for each other.
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
     torch.manual_seed(seed)
     resolved = models.resolve_options(name, image_size=splits.image_size, options=options or {})
     header = WeightsHeader(
@@ -66,6 +71,7 @@ def train_network(
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
+    torch.set_num_threads(threads)
     return network.eval(), header
 
 

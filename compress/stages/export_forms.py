@@ -74,6 +74,9 @@ class FormMaker:
         count = measuring.affordable(macs, measuring.VALIDATION_MACS, least=500)
         self.validation = measuring.evenly(held_out, count)
         self.forms = Forms()
+        self.calibration: ImageSet | None = None
+        if "int8" in config.precision:
+            self.calibration = calibration_images(splits.train, config.calibration_images)
 
     def make(self) -> Forms:
         """Every form that was asked for.
@@ -97,8 +100,8 @@ class FormMaker:
         self._ship("fp32", graph, _with_bytes(card, graph, "fp32"))
         if "fp16" in self.config.precision:
             self._add_fp16(graph, logits)
-        if "int8" in self.config.precision:
-            self._add_int8(graph, sealed, logits)
+        if self.calibration is not None:
+            self._add_int8(graph, self.calibration, sealed, logits)
         return self.forms
 
     def _card(self, macs: int) -> ModelCard:
@@ -190,9 +193,11 @@ class FormMaker:
         self.forms.fidelity.append(found)
         self._ship("fp16", converted, _with_bytes(card, graph, "fp16"))
 
-    def _add_int8(self, graph: ModelProto, sealed: bytes, reference: measuring.Logits) -> None:
+    def _add_int8(
+        self, graph: ModelProto, images: ImageSet, sealed: bytes, reference: measuring.Logits
+    ) -> None:
         config, forms = self.config, self.forms
-        calibrated = self._calibrate(graph)
+        calibrated = self._calibrate(graph, images)
         outcome = self._bounded(calibrated, sealed)
         forms.quantization = Quantization(
             target=config.target,
@@ -231,9 +236,8 @@ class FormMaker:
         self._say_int8(found, outcome)
         self._ship("int8", outcome.model, card)
 
-    def _calibrate(self, graph: ModelProto) -> quantize.Calibrated:
+    def _calibrate(self, graph: ModelProto, images: ImageSet) -> quantize.Calibrated:
         """Measure ranges on training images drawn evenly from the classes."""
-        images = calibration_images(self.splits.train, self.config.calibration_images)
         self.forms.calibration = Calibration(images=images.count, sha256=images.sha256)
         self.progress.start("calibrating", total=1, unit="set")
         calibrated = quantize.calibrate(graph, runtime.prepare(images.images[:], self.card))

@@ -1,0 +1,62 @@
+"""`compress check` as a user types it, on a machine without torch and onnx."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import RunCli
+from tests.stages.test_check import accept, change_bias
+from tests.trained_run import exported_workspace
+
+DEVICE = "import sys\nfor name in ('torch', 'onnx', 'safetensors'): sys.modules[name] = None\n"
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """An exported student that may be changed."""
+    place = exported_workspace() / "exported" / "digits-test-01234567" / "small_cnn"
+    return Path(shutil.copytree(place, tmp_path / "device" / "artifact"))
+
+
+def test_a_good_artifact_passes_on_a_device(run_cli: RunCli, artifact: Path) -> None:
+    finished = run_cli("check", "artifact", cwd=artifact.parent, code=DEVICE)
+    assert finished.code == 0, finished.stderr
+    assert finished.stdout.count("pass") == 6
+    finished = run_cli("check", ".", "--json", "-", cwd=artifact, code=DEVICE)
+    assert {row["verdict"] for row in json.loads(finished.stdout)["rows"]} == {"pass"}
+
+
+def test_an_altered_file_ends_with_3(run_cli: RunCli, artifact: Path) -> None:
+    data = bytearray((artifact / "model.int8.onnx").read_bytes())
+    data[1000] ^= 1
+    (artifact / "model.int8.onnx").write_bytes(data)
+    finished = run_cli("check", artifact, code=DEVICE)
+    assert finished.code == 3
+    assert "model.int8.onnx differs from its manifest" in finished.stderr
+    assert finished.stdout == ""
+
+
+def test_other_answers_end_with_5_and_a_likely_cause(run_cli: RunCli, artifact: Path) -> None:
+    change_bias(artifact / "model.int8.onnx", 0.5)
+    accept(artifact)
+    finished = run_cli("check", artifact, code=DEVICE)
+    assert finished.code == 5
+    assert "error: small_cnn model.int8.onnx: 64 of 64 images answered differently" in (
+        finished.stderr
+    )
+    assert "hint: likely cause: " in finished.stderr
+    assert "fail" in finished.stdout
+
+
+def test_an_absent_provider_ends_with_4(run_cli: RunCli, artifact: Path) -> None:
+    finished = run_cli("check", artifact, "--provider", "CUDAExecutionProvider", code=DEVICE)
+    assert finished.code == 4
+    assert "CPUExecutionProvider" in finished.stderr
+
+
+def test_nothing_there_ends_with_3(run_cli: RunCli) -> None:
+    finished = run_cli("check", "last")
+    assert finished.code == 3
+    assert "nothing under exported/" in finished.stderr
