@@ -1,0 +1,230 @@
+"""Every recipe that comes with the package says what it is, and asks for what it says."""
+
+import shlex
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from compress.cli.distill import distill as distill_command
+from compress.cli.train import train as train_command
+from compress.config import recipes
+from compress.config.distill import DistillConfig, StudentPlan, distill_config, plan_students
+from compress.config.train import TrainConfig
+from compress.models import registry as models
+from compress.stages.distill import check_plans
+from tests.conftest import ROOT
+
+NAMES = recipes.names()
+ABOUT = ("summary", "source", "command", "seconds_cpu", "seconds_gpu", "expected", "record")
+NOT_YET = "not yet run whole"
+MOSTLY_TEACHER = (0.1, {"kd": 0.9})
+
+
+class Asked(Exception):  # noqa: N818 - it is an answer, not an error
+    """What a command line asks a stage for."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+
+
+def ask(monkeypatch: pytest.MonkeyPatch, line: str) -> DistillConfig | TrainConfig:
+    """The configuration that a command of a recipe hands to its stage."""
+    program, name, *arguments = shlex.split(line)
+    assert program == "compress"
+
+    def stage(config: Any, **_options: Any) -> None:
+        raise Asked(config)
+
+    monkeypatch.setattr("compress.stages.distill.distill", stage)
+    monkeypatch.setattr("compress.stages.train.train", stage)
+    app = typer.Typer()
+    app.command("distill")(distill_command)
+    app.command("train")(train_command)
+    result = CliRunner().invoke(app, [name, *arguments])
+    assert isinstance(result.exception, Asked), (result.output, result.exception)
+    config: DistillConfig | TrainConfig = result.exception.config
+    return config
+
+
+def plans_of(name: str, **flags: Any) -> dict[str, StudentPlan]:
+    config = distill_config({"recipe": name, **flags})
+    return {plan.label: plan for plan in plan_students(config)}
+
+
+def objective(plan: StudentPlan) -> tuple[float, dict[str, float]]:
+    """The weight of the cross-entropy, and of each loss by name."""
+    return round(plan.ce_weight, 12), {term.name: term.weight for term in plan.terms}
+
+
+def test_the_recipes_of_the_project_are_there() -> None:
+    origins = {
+        *("origin-cifar10-resnet50-mobilenetv2", "origin-cifar10-hinton"),
+        *("origin-cifar10-alexnet-three-students", "origin-cifar100-resnet18-resnet14"),
+        "origin-cifar100-ensemble",
+    }
+    questions = {
+        *("cifar10-small-cnn", "cifar10-feature-against-response", "cifar10-alpha-temperature"),
+    }
+    assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_has_a_complete_header(name: str) -> None:
+    about = recipes.load(name)["about"]
+    assert [key for key in about if key != "then"] == list(ABOUT)
+    assert all(isinstance(value, str) and value for value in about.values())
+    assert len(about["summary"]) <= 100
+    assert about["record"] == NOT_YET or (ROOT / about["record"]).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_command_of_a_recipe_asks_for_the_recipe(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(monkeypatch, recipes.load(name)["about"]["command"])
+    assert asked == distill_config({"recipe": name})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_asks_for_what_exists(name: str) -> None:
+    config = distill_config({"recipe": name})
+    check_plans(config, plan_students(config))
+    assert config.teacher_training is not None
+    teacher = config.teacher_training.model
+    models.resolve_options(teacher.name, image_size=32, options=teacher.options)
+    assert config.data == config.teacher_training.data == recipes.load(name)["data"]["data"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_can_be_tried_for_an_epoch(name: str) -> None:
+    config = distill_config({"recipe": name, "epochs": 1})
+    assert config.epochs == 1
+    assert recipes.build(TrainConfig, *recipes.layers("train", {"recipe": name, "epochs": 1}))
+
+
+def test_the_flagship_teaches_mobilenet_with_stems_for_small_images() -> None:
+    config = distill_config({"data": "cifar10"})
+    assert config.teacher_training is not None
+    assert str(config.teacher_training.model) == "resnet50:stem=cifar"
+    plans = plans_of("cifar10")
+    assert list(plans) == ["mobilenet_v2", "mobilenet_v2-control"]
+    assert objective(plans["mobilenet_v2"]) == MOSTLY_TEACHER
+    options = models.resolve_options("mobilenet_v2", image_size=32, options={})
+    assert (options["stem_stride"], options["stage2_stride"]) == (1, 1)
+
+
+def test_the_flagships_data_has_settings_for_the_small_cnn() -> None:
+    plans = plans_of("cifar10", student=("small_cnn",), epochs=3)
+    settings = plans["small_cnn"].optimization
+    assert (settings.learning_rate, settings.schedule) == (0.2, "one-cycle")
+
+
+def test_the_first_origin_keeps_the_stems_and_the_normalisation_of_imagenet() -> None:
+    name = "origin-cifar10-resnet50-mobilenetv2"
+    config = distill_config({"recipe": name})
+    training = config.teacher_training
+    assert training is not None
+    assert config.normalization == training.normalization == "imagenet"
+    assert config.epochs == training.epochs == 40
+    assert config.augmentation == training.augmentation
+    on = config.augmentation
+    assert on.flip
+    assert min(on.crop_padding, on.rotation, on.brightness, on.contrast, on.saturation) > 0
+    (student, control) = plans_of(name).values()
+    assert str(student.model) == "mobilenet_v2:stage2_stride=2,stem_stride=2"
+    assert student.terms[0].options == {"temperature": 4.0}
+    assert control.optimization == student.optimization
+
+
+def test_the_second_origin_has_hintons_weights() -> None:
+    config = distill_config({"recipe": "origin-cifar10-hinton"})
+    assert (config.epochs, config.batch_size) == (200, 128)
+    (student, _) = plans_of("origin-cifar10-hinton").values()
+    assert objective(student) == (0.9, {"kd": 0.1})
+    assert student.terms[0].options == {"temperature": 4.0}
+
+
+def test_the_third_origin_has_three_students_and_one_of_them_is_the_control() -> None:
+    plans = plans_of("origin-cifar10-alexnet-three-students")
+    assert {label: objective(plan) for label, plan in plans.items()} == {
+        "two_block_cnn-a1.0": (0.0, {"kd": 1.0}),
+        "two_block_cnn-a0.5": (0.5, {"kd": 0.5}),
+        "two_block_cnn-control": (1.0, {}),
+    }
+    assert {plan.terms[0].options["temperature"] for plan in plans.values() if plan.terms} == {1.0}
+
+
+@pytest.mark.parametrize("name", ["origin-cifar100-resnet18-resnet14", "origin-cifar100-ensemble"])
+def test_the_origins_on_cifar100_have_their_settings(name: str) -> None:
+    config = distill_config({"recipe": name})
+    training = config.teacher_training
+    assert training is not None
+    assert str(training.model) == "resnet18:stem=imagenet"
+    for plan in plans_of(name).values():
+        assert str(plan.model) == "resnet14:stem=imagenet"
+        settings = plan.optimization
+        assert (settings.learning_rate, settings.momentum) == (0.1, 0.9)
+        assert (settings.weight_decay, settings.label_smoothing) == (1e-4, 0.1)
+        if plan.role == "student":
+            assert objective(plan) == (0.5, {"kd": 0.5})
+            assert plan.terms[0].options == {"temperature": 4.0}
+    assert (config.epochs, config.batch_size) == (50, 128)
+
+
+def test_the_fifth_origin_averages_ten_students_and_distils_them_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    name = "origin-cifar100-ensemble"
+    config = distill_config({"recipe": name})
+    assert config.ensemble
+    assert config.all_seeds == tuple(range(10))
+    then = ask(monkeypatch, recipes.load(name)["about"]["then"])
+    assert isinstance(then, DistillConfig)
+    assert [str(teacher) for teacher in then.teacher] == ["last:students=all"]
+    assert (then.all_seeds, then.ensemble, then.epochs) == ((0,), False, 50)
+
+
+def test_the_literatures_pair_is_half_as_wide_with_a_stem_of_stride_two() -> None:
+    plans = plans_of("cifar100")
+    assert list(plans) == [
+        "mobilenet_v2-kd",
+        "mobilenet_v2-logit-std",
+        "mobilenet_v2-control",
+    ]
+    options = plans["mobilenet_v2-kd"].model.options
+    assert (options["width"], options["stem_stride"], options["stage2_stride"]) == (0.5, 2, 1)
+    assert objective(plans["mobilenet_v2-kd"]) == MOSTLY_TEACHER
+    assert objective(plans["mobilenet_v2-logit-std"]) == (0.1, {"logit_std": 9.0})
+
+
+def test_five_losses_teach_the_small_cnn_with_the_weights_of_their_papers() -> None:
+    assert {label: objective(plan) for label, plan in plans_of("cifar10-small-cnn").items()} == {
+        "small_cnn-kd": MOSTLY_TEACHER,
+        "small_cnn-logit-std": (0.1, {"logit_std": 9.0}),
+        "small_cnn-dkd": (1.0, {"dkd": 1.0}),
+        "small_cnn-dist": (1.0, {"dist": 2.0}),
+        "small_cnn-attention": (1.0, {"attention": 1000.0}),
+        "small_cnn-control": (1.0, {}),
+    }
+
+
+def test_features_stand_against_answers_on_one_pair_with_three_seeds() -> None:
+    plans = plans_of("cifar10-feature-against-response")
+    losses = {"kd", "fitnet", "attention", "rkd"}
+    students = [plan for plan in plans.values() if plan.role == "student"]
+    assert {plan.terms[0].name for plan in students} == losses
+    assert len(students) == 3 * len(losses)
+    assert {plan.model.name for plan in plans.values()} == {"small_cnn"}
+    assert len(plans) == 3 * (len(losses) + 1)
+
+
+def test_the_sweep_crosses_alpha_and_temperature_beside_one_control() -> None:
+    plans = plans_of("cifar10-alpha-temperature")
+    points = {
+        (plan.settings.get("alpha"), plan.settings.get("temperature")) for plan in plans.values()
+    }
+    assert points == {(a, t) for a in (0.3, 0.6, 0.9) for t in (1, 2, 4, 8)} | {(None, None)}
+    assert len(plans) == 13
