@@ -1,7 +1,10 @@
 """`compress check`: what passes, what fails, and why it says it does."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,7 @@ from compress.measure.golden import Golden, load_golden, save_golden
 from compress.records.check import CheckRecord
 from compress.records.model_card import ModelCard
 from compress.stages.check import check
+from tests.conftest import ROOT
 from tests.tiny_models import write_classifier
 from tests.trained_run import exported_workspace
 
@@ -205,3 +209,22 @@ def test_weights_outside_the_file_are_refused(artifact: Path, tmp_path: Path) ->
     )
     with pytest.raises(InputError, match=r"outside the file, in w\.bin"):
         run(path)
+
+
+@pytest.mark.slow
+def test_portable_int8_is_bit_equal_on_an_emulated_cpu_without_vnni(
+    artifact: Path, tmp_path: Path
+) -> None:
+    emulator = shutil.which("qemu-x86_64-static")
+    if emulator is None:
+        pytest.skip("needs qemu-user-static")
+    finished = subprocess.run(
+        [emulator, "-cpu", "Haswell", os.path.realpath(sys.executable), "-S",
+         "-m", "compress", "check", str(artifact), "--json", "-"],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=500,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stderr
+    rows = {row["file"]: row for row in json.loads(finished.stdout)["rows"]}
+    assert rows["model.int8.onnx"]["allowed"] == "bit-equal logits"
+    assert rows["model.int8.onnx"]["verdict"] == "pass"
