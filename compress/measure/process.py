@@ -159,12 +159,12 @@ def measure(
         UnusableError: A model gave something that is not a number.
     """
     progress = progress or Silent()
-    part = min(LONGEST_SLICE, max(SHORTEST_SLICE, max_seconds / 12))
     measurement = Measurement()
     begin = shown = time.monotonic()
+    part, timed, spent = _clamped(max_seconds / 12), 0.0, 0.0
     progress.start("latency", total=max(1, round(max_seconds)), unit="s")
     while True:
-        left = max_seconds - (time.monotonic() - begin)
+        left = max_seconds - spent
         measurement.results.append(
             run_process(
                 jobs,
@@ -180,10 +180,20 @@ def measure(
         shown = begin + spent
         if measurement.processes >= PROCESSES and enough(measurement):
             break
-        if spent + spent / measurement.processes > max_seconds:
+        timed += part
+        start_up = max(0.0, spent - timed) / measurement.processes
+        missing = PROCESSES - measurement.processes
+        if missing > 0:  # a busy machine starts processes slowly: shorter slices keep them five
+            part = min(part, _clamped((max_seconds - spent) / missing - start_up))
+        if spent + start_up + part > max_seconds + 1e-6:
             break
     progress.finish(f"latency: {measurement.processes} processes, {spent:.0f} s")
     return measurement
+
+
+def _clamped(seconds: float) -> float:
+    """A slice of the time within its bounds."""
+    return min(LONGEST_SLICE, max(SHORTEST_SLICE, seconds))
 
 
 def run_process(
@@ -282,17 +292,34 @@ def _drawn_input(shape: Sequence[int | str | None], kind: str, seed: int) -> NDA
     return generator.random(size=sides, dtype=np.float32).astype(types[kind])
 
 
-def _first_inference(job: Job, session: Any) -> tuple[list[dict[str, NDArray[Any]]], float]:
-    """A job's inputs, and how long its first inference takes in milliseconds."""
+def drawn_feeds(
+    session: Any, *, source: str, shape: Sequence[int] | None = None
+) -> list[dict[str, NDArray[Any]]]:
+    """One drawn input for a session of a single input.
+
+    Args:
+        session: An open session.
+        source: The model, for messages.
+        shape: Of the input; None takes the model's own.
+
+    Raises:
+        InputError: The model has several inputs, or one that is neither float nor uint8.
+    """
     inputs = session.get_inputs()
     if len(inputs) != 1:
-        raise InputError(f"{job.model} has {len(inputs)} inputs, an image classifier has one")
-    place = inputs[0]
-    if job.inputs is not None:
-        feeds = [{place.name: sample[None]} for sample in np.load(job.inputs)]
+        raise InputError(f"{source} has {len(inputs)} inputs, an image classifier has one")
+    (place,) = inputs
+    sides = shape if shape is not None else place.shape
+    return [{place.name: _drawn_input(sides, place.type, seed=1)}]
+
+
+def _first_inference(job: Job, session: Any) -> tuple[list[dict[str, NDArray[Any]]], float]:
+    """A job's inputs, and how long its first inference takes in milliseconds."""
+    if job.inputs is None:
+        feeds = drawn_feeds(session, source=job.model, shape=job.shape)
     else:
-        shape = job.shape if job.shape is not None else place.shape
-        feeds = [{place.name: _drawn_input(shape, place.type, seed=1)}]
+        name = session.get_inputs()[0].name
+        feeds = [{name: sample[None]} for sample in np.load(job.inputs)]
     start = time.perf_counter_ns()
     try:
         outputs = session.run(None, feeds[0])

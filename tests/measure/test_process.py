@@ -123,9 +123,10 @@ def test_a_crash_of_the_child_is_a_bug_and_shows_its_words(
 
 
 class FakeChildren:
-    """Processes that take a second each and see what they are told."""
+    """Processes that take their slice and some seconds to start, and see what they are told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *, start_up: float = 1.0) -> None:
+        self.start_up = start_up
         self.now = 0.0
         self.slices: list[float] = []
         self.seeds: list[int] = []
@@ -133,7 +134,7 @@ class FakeChildren:
         monkeypatch.setattr(process, "run_process", self.run)
 
     def run(self, jobs: list[Job], **options: float) -> ProcessResult:
-        self.now += 1.0
+        self.now += self.start_up + options["seconds"]
         self.slices.append(options["seconds"])
         self.seeds.append(int(options["seed"]))
         timing = Timing("a", np.full((10, 2), 1_000_000 + len(self.seeds)))
@@ -164,11 +165,26 @@ def test_measuring_goes_on_until_it_is_enough(monkeypatch: pytest.MonkeyPatch) -
 def test_measuring_never_starts_a_process_that_would_end_too_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    children = FakeChildren(monkeypatch)
+    children = FakeChildren(monkeypatch, start_up=0.5)
     options = {"threads": 1, "provider": CPU, "enough": lambda _: False}
-    assert measure([Job("a", "a.onnx")], max_seconds=7.5, **options).processes == 7
+    assert measure([Job("a", "a.onnx")], max_seconds=12, **options).processes == 8
+    assert children.slices == [1.0] * 8
+    assert children.now <= 12
     assert measure([Job("a", "a.onnx")], max_seconds=0.1, **options).processes == 1
-    assert children.slices == [7.5 / 12] * 7 + [0.2]
+    assert children.slices[8:] == [0.2]
+
+
+def test_slow_starts_shorten_the_slices_so_that_five_processes_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    children = FakeChildren(monkeypatch, start_up=2.0)
+    found = measure(
+        [Job("a", "a.onnx")], threads=1, provider=CPU, max_seconds=12, enough=lambda _: False
+    )
+    assert found.processes == 5
+    assert children.slices[0] == 1.0
+    assert children.slices[1:] == pytest.approx([0.25] * 4)
+    assert children.now <= 12
 
 
 def test_a_measurement_pairs_the_processes_of_two_jobs() -> None:
