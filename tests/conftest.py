@@ -5,7 +5,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -56,43 +58,51 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def run_cli(tmp_path: Path) -> RunCli:
+def run_program(
+    *arguments: object,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    code: str | None = None,
+    timeout: float = 300,
+) -> Finished:
     """Run the installed command in a process of its own.
 
-    The function takes the arguments, and by keyword `cwd` (an empty folder unless given), `env`
-    (variables added), `code` (Python run before the command, in its process) and `timeout` in
-    seconds.
+    Args:
+        arguments: What follows `compress`.
+        cwd: Its working directory.
+        env: Variables added to those of the tests.
+        code: Python run before the command, in its process.
+        timeout: In seconds.
     """
+    start = ["-m", "compress"]
+    if code is not None:
+        start = ["-c", f"{code}\nfrom compress.cli.app import main\nmain()\n"]
+    finished = subprocess.run(
+        [sys.executable, *start, *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **(env or {})},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    return Finished(finished.returncode, finished.stdout, finished.stderr)
 
-    def run(
-        *arguments: object,
-        cwd: Path | None = None,
-        env: Mapping[str, str] | None = None,
-        code: str | None = None,
-        timeout: float = 300,
-    ) -> Finished:
+
+@pytest.fixture
+def run_cli(tmp_path: Path) -> RunCli:
+    """`run_program`, in an empty folder unless told."""
+
+    def run(*arguments: object, cwd: Path | None = None, **options: Any) -> Finished:
         folder = cwd or tmp_path / "command"
         folder.mkdir(exist_ok=True)
-        start = ["-m", "compress"]
-        if code is not None:
-            start = ["-c", f"{code}\nfrom compress.cli.app import main\nmain()\n"]
-        finished = subprocess.run(
-            [sys.executable, *start, *map(str, arguments)],
-            cwd=folder,
-            env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1", **(env or {})},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        return Finished(finished.returncode, finished.stdout, finished.stderr)
+        return run_program(*arguments, cwd=folder, **options)
 
     return run
 
 
-@pytest.fixture(scope="session")
+@cache
 def _program() -> typer.Typer:
     """The program with its commands, registered once."""
     from compress.cli.app import app, register
@@ -101,17 +111,18 @@ def _program() -> typer.Typer:
     return app
 
 
+def call_program(*arguments: object) -> Finished:
+    """Run a command inside this process, which has imported everything before: quick."""
+    result = CliRunner().invoke(_program(), [*map(str, arguments)])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Finished(result.exit_code, result.stdout, result.stderr)
+
+
 @pytest.fixture
-def invoke(_program: typer.Typer) -> RunCli:
-    """Run a command inside this process: quick, for what ends before it begins to work."""
-
-    def run(*arguments: object) -> Finished:
-        result = CliRunner().invoke(_program, [*map(str, arguments)])
-        if result.exception is not None and not isinstance(result.exception, SystemExit):
-            raise result.exception
-        return Finished(result.exit_code, result.stdout, result.stderr)
-
-    return run
+def invoke() -> RunCli:
+    """`call_program`."""
+    return call_program
 
 
 def _from_caller(variable: str, what: str) -> Path:

@@ -1,0 +1,35 @@
+"""Pictures of a finished run."""
+
+from pathlib import Path
+
+import pytest
+
+from compress.cli.drawing import draw
+from compress.records.distill import DistillRecord
+from compress.runs import RECORD
+from tests.fake_run import make_run
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    make_run(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def _draw(run: Path, *, tensorboard: bool) -> None:
+    record = DistillRecord.read(run / RECORD)
+    draw(run, record.students, record.teacher, tensorboard=tensorboard)
+
+
+def test_curves_are_drawn_as_png(run: Path) -> None:
+    _draw(run, tensorboard=False)
+    pictures = list((run / "plots").iterdir())
+    assert pictures
+    assert {p.read_bytes()[:8] for p in pictures} == {b"\x89PNG\r\n\x1a\n"}
+    assert not (run / "tensorboard").exists()
+
+
+def test_event_files_are_written_where_asked_for(run: Path) -> None:
+    pytest.importorskip("tensorboard")
+    _draw(run, tensorboard=True)
+    assert [p for p in (run / "tensorboard").rglob("*") if p.is_file()]

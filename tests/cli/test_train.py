@@ -1,0 +1,65 @@
+"""`compress train` as a user types it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Finished, call_program, run_program
+
+QUICK = ("--model", "small_cnn", "--image-size", "8", "--epochs", "1", "--seeds", "0,1")
+
+
+def _train(place: Path, *arguments: object) -> Finished:
+    cache = {"COMPRESS_CACHE": str(place / "cache")}
+    return run_program("train", *QUICK, *arguments, cwd=place, env=cache)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("train")
+
+
+@pytest.fixture(scope="module")
+def first(place: Path) -> Finished:
+    return _train(place, "--run-dir", "mine", "--json", "result.json")
+
+
+@pytest.fixture(scope="module")
+def document(first: Finished, place: Path) -> Any:
+    assert first.code == 0, first.stderr
+    return json.loads((place / "result.json").read_text())
+
+
+def test_a_model_is_trained_for_every_seed(document: Any) -> None:
+    assert [(row["label"], row["seed"]) for row in document["models"]] == [
+        ("small_cnn-s0", 0),
+        ("small_cnn-s1", 1),
+    ]
+    assert all(0 < row["top1"] <= 1 for row in document["models"])
+
+
+def test_a_json_file_comes_beside_the_table(first: Finished, document: Any) -> None:
+    assert "small_cnn-s1" in first.stdout
+    assert document["schema"] == 1
+
+
+def test_without_a_terminal_progress_is_one_plain_line_per_epoch(first: Finished) -> None:
+    lines = [line for line in first.stderr.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/1"]
+    assert "\x1b" not in first.stderr
+
+
+def test_the_next_step_is_named(first: Finished) -> None:
+    assert "next: compress distill --teacher mine" in first.stderr
+
+
+def test_a_run_begun_with_other_options_is_refused_and_left_alone(
+    document: Any, place: Path
+) -> None:
+    before = (place / "mine" / "manifest.json").read_bytes()
+    finished = call_program("train", *QUICK, "--run-dir", place / "mine", "--batch-size", "32")
+    assert finished.code == 2
+    assert "--batch-size is" in finished.stderr
+    assert (place / "mine" / "manifest.json").read_bytes() == before
