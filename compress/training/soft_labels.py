@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,8 +20,6 @@ from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 DESCRIPTION = "teacher.json"
 EVALUATION = "evaluation.safetensors"
 VIEWS = "views"
-ABANDONED_SECONDS = 3600
-"""A half-written file of this age belongs to a process that was killed."""
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
@@ -142,6 +139,10 @@ class SoftLabels:
 
     def write(self, digest: str, logits: NDArray[np.float32]) -> None:
         """Store a view's answers, then make room where the folder has outgrown its limit."""
+        with self._filling():
+            self._write(digest, logits)
+
+    def _write(self, digest: str, logits: NDArray[np.float32]) -> None:
         _write(self.view_path(digest), {"logits": relative(logits)})
         make_room(self.folder.parent, self._limit_bytes)
 
@@ -180,7 +181,7 @@ class SoftLabels:
                 with suppress(InputError):
                     return self.read(digest), False
                 path.unlink(missing_ok=True)
-            self.write(digest, fill())
+            self._write(digest, fill())
             return self.read(digest), True
 
     @contextmanager
@@ -193,6 +194,8 @@ class SoftLabels:
             raise write_error(self.folder, error) from error
         with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            for half in (self.folder / VIEWS).glob(".*.part"):
+                half.unlink(missing_ok=True)  # its writer was killed, or it would hold the lock
             yield
 
     @contextmanager
@@ -218,10 +221,6 @@ def make_room(folder: Path, limit_bytes: int) -> list[Path]:
     Returns:
         What was removed.
     """
-    for path in folder.glob(f"*/{VIEWS}/.*.part"):
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-                path.unlink()
     views = []
     for path in folder.glob(f"*/{VIEWS}/*.safetensors"):
         with suppress(OSError):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 
+from compress.cache import cache_folder
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import ConfigError, Interrupted
@@ -42,7 +43,7 @@ def train(
             run,
             splits or digits(),
             plans,
-            schedule(folder / "cache", **changes),
+            schedule(cache_folder(), **changes),
             lambda _: Given(digits()),
             device=CPU,
             world=world,
@@ -189,7 +190,7 @@ def test_time_of_earlier_processes_is_kept(tmp_path: Path, monkeypatch: pytest.M
         run,
         digits(),
         PLANS,
-        schedule(tmp_path / "cache"),
+        schedule(cache_folder()),
         lambda _: Given(digits()),
         device=CPU,
         world=ALONE,

@@ -117,3 +117,14 @@ def test_evaluation_logits_come_back_in_float32(tmp_path: Path) -> None:
     assert validation.dtype == np.float32
     assert np.array_equal(validation, LOGITS)
     assert np.array_equal(test, LOGITS[:1])
+
+
+def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path: Path) -> None:
+    store = labels(tmp_path)
+    store.write("v", LOGITS)
+    half = store.view_path("w").with_name(".w.safetensors.a1b2.part")
+    half.write_bytes(b"half")
+    store.obtain("w", lambda: LOGITS, damaged=refuse)
+    assert not half.exists()
+    assert store.has("v")
+    assert store.has("w")
