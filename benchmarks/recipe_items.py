@@ -1,0 +1,122 @@
+"""What run_recipes.py runs, in this order, and how later items follow from earlier ones."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+from compress.records.recipe import RecipeRecord
+
+KD = "ce:weight=0.1 + kd:weight=0.9,temperature=4"
+
+Records = Mapping[str, RecipeRecord]
+
+
+def as_it_is(_records: Records) -> list[str]:
+    """No flags: the recipe as it is."""
+    return []
+
+
+def _mean_val_top1(record: RecipeRecord) -> dict[str, float]:
+    """Mean validation top-1 over seeds by loss: what methods are chosen by, never test images."""
+    found: dict[str, list[float]] = {}
+    for row in record.result.students:
+        if row.role == "student":
+            found.setdefault(str(row.settings["loss"]), []).append(row.val_top1)
+    return {loss: fmean(values) for loss, values in found.items()}
+
+
+def kd_and_the_best_other(records: Records) -> list[str]:
+    """The best of the other losses beside kd, both with three seeds."""
+    scores = _mean_val_top1(records["cifar10-small-cnn"])
+    best = max((loss for loss in scores if loss != KD), key=scores.__getitem__)
+    return ["--sweep", f"loss={KD};{best}", "--seeds", "0,1,2"]
+
+
+def the_winner_for_longer(records: Records) -> list[str]:
+    """The better of the two, with twice the epochs and three seeds."""
+    scores = _mean_val_top1(records["cifar10-small-cnn-seeds"])
+    winner = max(scores, key=scores.__getitem__)
+    return ["--sweep", f"loss={winner}", "--seeds", "0,1,2", "--epochs", "40"]
+
+
+def one_student(_records: Records) -> list[str]:
+    """A single student, and so no ensemble."""
+    return ["--seed", "0"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """Something to run.
+
+    Attributes:
+        name: Of its record.
+        of: The recipe it starts from; None where that has the same name.
+        flags: What differs from the recipe; may depend on earlier records.
+        needs: Items whose records the flags or the teacher depend on.
+        outside: Whether the published ResNet-56 teaches.
+        members: Item whose students teach together.
+        cpu_epochs: On a CPU, so many epochs instead of the recipe's.
+        gpu: Left out without a GPU unless it is named.
+    """
+
+    name: str
+    of: str | None = None
+    flags: Callable[[Records], list[str]] = as_it_is
+    needs: tuple[str, ...] = ()
+    outside: bool = False
+    members: str | None = None
+    cpu_epochs: int | None = None
+    gpu: bool = False
+
+    @property
+    def recipe(self) -> str:
+        """The recipe it starts from."""
+        return self.of or self.name
+
+    def changes(self, records: Records, *, gpu: bool, epochs: int | None) -> list[str]:
+        """The flags that make it another experiment than its recipe.
+
+        Args:
+            records: Those of the items it needs.
+            gpu: Whether it will run on a GPU.
+            epochs: Asked for by hand.
+        """
+        fewer = epochs or (None if gpu else self.cpu_epochs)
+        return [*self.flags(records), *(["--epochs", str(fewer)] if fewer else [])]
+
+
+ITEMS = (
+    Item("origin-cifar10-alexnet-three-students"),
+    Item("cifar10-small-cnn", outside=True),
+    Item(
+        "cifar10-small-cnn-seeds",
+        of="cifar10-small-cnn",
+        flags=kd_and_the_best_other,
+        needs=("cifar10-small-cnn",),
+        outside=True,
+    ),
+    Item(
+        "cifar10-small-cnn-40-epochs",
+        of="cifar10-small-cnn",
+        flags=the_winner_for_longer,
+        needs=("cifar10-small-cnn-seeds",),
+        outside=True,
+    ),
+    # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
+    Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),
+    Item("origin-cifar100-resnet18-resnet14"),
+    Item("cifar10", gpu=True),
+    Item("cifar100", gpu=True),
+    Item("origin-cifar10-hinton", gpu=True),
+    Item("origin-cifar100-ensemble", gpu=True),
+    Item(
+        "origin-cifar100-ensemble-to-one",
+        of="origin-cifar100-ensemble",
+        flags=one_student,
+        needs=("origin-cifar100-ensemble",),
+        members="origin-cifar100-ensemble",
+        gpu=True,
+    ),
+    Item("cifar10-feature-against-response", outside=True, gpu=True),
+    Item("cifar10-alpha-temperature", outside=True, gpu=True),
+)

@@ -1,0 +1,304 @@
+"""Run the published recipes one after another and keep what they gave.
+
+    COMPRESS_DATA=DIR python benchmarks/run_recipes.py --list
+    COMPRESS_DATA=DIR python benchmarks/run_recipes.py --minutes 110
+
+Each item is a teacher (trained by `compress train`, where it does not come from outside) and one
+`compress distill`. Both resume by themselves, so this script may be stopped at any time: by Ctrl-C,
+or by itself when its minutes are spent. What is complete is written to benchmarks/records/NAME.json
+and not run again; docs/results.md is made from these files by docs/make_results.py. The published
+ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a time, and nothing beside it.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from recipe_items import ITEMS, Item, Records
+
+from compress.errors import CompressError, InputError
+from compress.files import write_text
+from compress.records.distill import DistillRecord
+from compress.records.recipe import RecipeRecord
+from compress.records.train import TrainRecord
+from compress.runs import RECORD, read_epochs, read_manifest
+
+ROOT = Path(__file__).parent.parent
+RECORDS = ROOT / "benchmarks" / "records"
+RESNET56 = "resnet56-cifar10.safetensors"
+DESCRIBED = "model=resnet56,normalization=imagenet"
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command and where its record will lie.
+
+    Attributes:
+        arguments: After `compress`.
+        folder: Its run directory.
+    """
+
+    arguments: list[str]
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie.
+
+    Attributes:
+        runs: Run directories.
+        records: What is kept.
+        teachers: Folder of the published ResNet-56; None where it is not here.
+    """
+
+    runs: Path
+    records: Path
+    teachers: Path | None
+
+
+def read_records(places: Places) -> dict[str, RecipeRecord]:
+    """The records that are there, by item."""
+    found = {}
+    for item in ITEMS:
+        for folder in (places.records, RECORDS):
+            path = folder / f"{item.name}.json"
+            if item.name not in found and path.is_file():
+                found[item.name] = RecipeRecord.read(path)
+    return found
+
+
+def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
+    """The commands of an item.
+
+    Raises:
+        InputError: The published ResNet-56 is not here.
+    """
+    fewer = [changes[i + 1] for i, flag in enumerate(changes) if flag == "--epochs"]
+    suffix = f"-{fewer[0]}-epochs" if fewer and not item.name.endswith("-epochs") else ""
+    folder = places.runs / f"{item.name}{suffix}"
+    steps = []
+    if item.outside:
+        if places.teachers is None or not (places.teachers / RESNET56).is_file():
+            raise InputError(
+                f"{item.name} needs the published {RESNET56}",
+                hint="set COMPRESS_TEACHERS to its folder",
+            )
+        teacher = f"{places.teachers / RESNET56}:{DESCRIBED}"
+    elif item.members:
+        teacher = f"{places.runs / item.members}:students=all"
+    else:
+        own = folder.with_name(f"{folder.name}-teacher")
+        epochs = ["--epochs", fewer[0]] if fewer else []
+        train = ["train", "--recipe", item.recipe, *epochs, "--run-dir", str(own)]
+        steps.append(Step(train, own))
+        teacher = str(own)
+    distill = ["distill", "--recipe", item.recipe, "--teacher", teacher, *changes]
+    return [*steps, Step([*distill, "--run-dir", str(folder)], folder)]
+
+
+def shown(arguments: Sequence[str], places: Places) -> str:
+    """A command as others can run it: without the places of this machine."""
+    text = shlex.join(["compress", *arguments])
+    for folder, name in ((places.runs, "runs"), (places.teachers, "")):
+        if folder is not None:
+            text = text.replace(f"{folder}/", f"{name}/" if name else "")
+    return text
+
+
+def state_of(folder: Path) -> str:
+    """How far a run is, in a few words."""
+    try:
+        manifest = read_manifest(folder)
+    except InputError:
+        return "not begun"
+    if manifest.status == "complete":
+        return "complete"
+    done = [record.epoch for record in read_epochs(folder)]
+    return f"{manifest.status}, epoch {max(done, default=0)} of {manifest.config['epochs']}"
+
+
+class Budget:
+    """The time left, and the child that must be told when it is over.
+
+    A signal to this process is passed on to the child, which ends after its epoch.
+
+    Args:
+        minutes: How many there are; None is no limit.
+
+    Attributes:
+        interrupted: Somebody asked to stop.
+    """
+
+    def __init__(self, minutes: float | None) -> None:
+        self.interrupted = False
+        self._end = None if minutes is None else time.monotonic() + 60 * minutes
+        self._told = False
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Take a signal."""
+        self.interrupted = True
+        self._tell()
+
+    def is_over(self) -> bool:
+        """Whether nothing more is to be begun."""
+        return self.interrupted or (self._end is not None and time.monotonic() >= self._end)
+
+    def run(self, command: Sequence[str]) -> int:
+        """Run a command, asking it to stop when the time is over; returns its exit code."""
+        # in a session of its own: Ctrl-C reaches it once, through us
+        self._child = subprocess.Popen(command, start_new_session=True)
+        self._told = False
+        while True:
+            left = None if self._end is None or self._told else self._end - time.monotonic()
+            try:
+                return self._child.wait(None if left is None else max(left, 0.0))
+            except subprocess.TimeoutExpired:
+                print("the minutes are spent: stopping after this epoch", file=sys.stderr)
+                self._tell()
+
+    def _tell(self) -> None:
+        self._told = True
+        if self._child is not None and self._child.poll() is None:
+            self._child.send_signal(signal.SIGINT)
+
+
+def run_item(
+    item: Item, changes: Sequence[str], places: Places, budget: Budget, more: Sequence[str]
+) -> int:
+    """Run an item from where it stands and keep its record; returns the last exit code.
+
+    Args:
+        item: What to run.
+        changes: As flags.
+        places: Where things lie.
+        budget: The time left.
+        more: Flags that change nothing but the machine.
+    """
+    steps = steps_of(item, changes, places)
+    for step in steps:
+        if budget.is_over():
+            return INTERRUPTED
+        text = shown(step.arguments, places)
+        print(f"== {item.name}: {text}", file=sys.stderr, flush=True)
+        # a step that is complete only shows its table
+        code = budget.run([sys.executable, "-m", "compress", *step.arguments, *more])
+        if code:
+            return code
+    record = RecipeRecord(
+        name=item.name,
+        recipe=item.recipe,
+        changes=shlex.join(changes),
+        commands=tuple(shown(step.arguments, places) for step in steps),
+        teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,
+        result=DistillRecord.read(steps[-1].folder / RECORD),
+    )
+    write_text(places.records / f"{item.name}.json", record.to_json())
+    print(f"== {item.name}: done, and its record is written", file=sys.stderr, flush=True)
+    return 0
+
+
+def show(items: Sequence[Item], records: Records, places: Places, *, gpu: bool) -> None:
+    """Print what is done and what is left."""
+    for item in items:
+        if item.name in records:
+            print(f"done   {item.name}")
+            continue
+        missing = [name for name in item.needs if name not in records]
+        if missing:
+            print(f"later  {item.name}: after {', '.join(missing)}")
+            continue
+        try:
+            steps = steps_of(item, item.changes(records, gpu=gpu, epochs=None), places)
+        except InputError as error:
+            print(f"left   {item.name}: {error.message}")
+            continue
+        states = ", then ".join(f"{step.arguments[0]} {state_of(step.folder)}" for step in steps)
+        print(f"left   {item.name}: {states}{'; made for a GPU' if item.gpu and not gpu else ''}")
+
+
+def has_gpu(device: str | None) -> bool:
+    """Whether training will run on a GPU."""
+    if device is not None:
+        return device == "cuda"
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="say what is done and what is left")
+    parser.add_argument(
+        "--only", metavar="NAME", choices=[item.name for item in ITEMS], help="this item alone"
+    )
+    parser.add_argument("--minutes", type=float, help="stop politely after so many minutes")
+    parser.add_argument(
+        "--epochs", type=int, help="with --only: instead of the recipe's, teacher included"
+    )
+    parser.add_argument("--device", choices=("cpu", "cuda"), help="instead of the best there is")
+    parser.add_argument("--runs", type=Path, help="instead of runs/ in the checkout")
+    parser.add_argument("--records", type=Path, default=RECORDS, help="where records are written")
+    options = parser.parse_args(arguments)
+    if options.epochs is not None and options.only is None:
+        parser.error("--epochs goes with --only")
+    return options
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the items that are left.
+
+    Returns:
+        0, also when the minutes are spent; 130 after a signal; else the first failure's code.
+    """
+    options = parse(arguments)
+    teachers = os.environ.get("COMPRESS_TEACHERS")
+    places = Places(
+        runs=options.runs.resolve() if options.runs else Path("runs"),
+        records=options.records.resolve(),
+        teachers=Path(teachers).resolve() if teachers else None,
+    )
+    os.chdir(ROOT)
+    gpu = has_gpu(options.device)
+    chosen = [item for item in ITEMS if options.only in (None, item.name)]
+    if options.list:
+        show(chosen, read_records(places), places, gpu=gpu)
+        return 0
+    budget = Budget(options.minutes)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, budget.interrupt)
+    more = ["--device", options.device] if options.device else []
+    failed = 0
+    for item in chosen:
+        records = read_records(places)
+        if item.name in records or (item.gpu and not gpu and options.only is None):
+            continue
+        if budget.is_over() or any(name not in records for name in item.needs):
+            continue
+        changes = item.changes(records, gpu=gpu, epochs=options.epochs)
+        try:
+            code = run_item(item, changes, places, budget, more)
+        except CompressError as error:
+            print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+            code = error.exit_code
+        if code != INTERRUPTED or not budget.is_over():
+            failed = failed or code
+    show(chosen, read_records(places), places, gpu=gpu)
+    return INTERRUPTED if budget.interrupted else failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
