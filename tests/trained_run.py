@@ -83,6 +83,21 @@ def save_weights(path: Path, name: str = "small_cnn", **training: Any) -> Path:
     return path
 
 
+def save_outliers(path: Path, *, stages: Sequence[int], factor: float) -> Path:
+    """Save a trained small_cnn in which a channel between two layers is a factor too large.
+
+    It computes what it did before, but one scale for all channels leaves the others no codes.
+    """
+    network, header = train_network("small_cnn", digits(), epochs=3)
+    state = network.state_dict()
+    for stage in stages:
+        state[f"stage{stage}.1.weight"][0] *= factor
+        state[f"stage{stage}.1.bias"][0] *= factor
+        state[f"stage{stage}.3.weight"][:, 0] /= factor
+    weights.save(path, state, header)
+    return path
+
+
 def make_trained_run(
     folder: Path,
     *,
@@ -131,6 +146,7 @@ def make_trained_run(
         path = folder / "students" / f"{label}.safetensors"
         path.parent.mkdir(exist_ok=True)
         weights.save(path, network.state_dict(), header)
+        weights.save(path.with_suffix(".last.safetensors"), network.state_dict(), header)
     _write_roles(folder, students, controls)
     run.finish("complete")
     run.close()

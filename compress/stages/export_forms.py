@@ -96,7 +96,7 @@ class FormMaker:
         self.progress.finish()
         sealed = seal(graph, _with_bytes(card, graph, "fp32"))
         logits = measuring.answers(sealed, card, self.test, progress=self.progress)
-        self._prove_fp32(sealed, logits)
+        self._prove_fp32(logits)
         self._ship("fp32", graph, _with_bytes(card, graph, "fp32"))
         if "fp16" in self.config.precision:
             self._add_fp16(graph, logits)
@@ -125,7 +125,7 @@ class FormMaker:
             weights_sha256=source.weights_sha256,
         )
 
-    def _prove_fp32(self, sealed: bytes, logits: measuring.Logits) -> None:
+    def _prove_fp32(self, logits: measuring.Logits) -> None:
         """Compare the graph with torch, the judge of everything that follows."""
         rows = measuring.spread(self.test.count, measuring.PARITY_IMAGES)
         images = self.test.subset(rows)
@@ -133,7 +133,6 @@ class FormMaker:
         reference = parity.torch_logits(self.source.classifier("uint8-nhwc"), images.images[:])
         self.progress.finish()
         found = parity.compare(reference, logits[rows], source=self.source.label)
-        del sealed
         self.forms.fidelity.append(
             measuring.fidelity(
                 "fp32",

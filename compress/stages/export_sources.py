@@ -118,13 +118,11 @@ class Found:
         id: Name of the folder under exported/.
         sources: Students first, then the teacher.
         splits: The images.
-        data: Name of the data.
     """
 
     id: str
     sources: tuple[Source, ...]
     splits: Splits
-    data: str
 
 
 def find(config: ExportConfig, progress: Progress) -> Found:
@@ -177,7 +175,7 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     if config.teacher and manifest.command == "distill":
         teacher = _teacher(manifest, splits, run_sha256, progress)
         sources += [] if teacher is None else [teacher]
-    return Found(manifest.id, tuple(sources), splits, str(manifest.config["data"]))
+    return Found(manifest.id, tuple(sources), splits)
 
 
 def _roles(folder: Path, manifest: RunManifest) -> dict[str, Role]:
@@ -302,7 +300,7 @@ def _from_file(config: ExportConfig, progress: Progress) -> Found:
         run_sha256=None,
         licence=UNKNOWN_LICENCE if reference.options else OWN_LICENCE,
     )
-    return Found(f"{name}-{label}-{found.sha256[:8]}", (source,), splits, config.data)
+    return Found(f"{name}-{label}-{found.sha256[:8]}", (source,), splits)
 
 
 def _source(

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunCli
-from tests.stages.test_export_forms import _outliers
-from tests.trained_run import exported_workspace
+from tests.trained_run import exported_workspace, save_outliers
 
 RUN = "digits-test-01234567"
 
@@ -45,8 +44,7 @@ def test_json_is_the_whole_of_standard_output(run_cli: RunCli, place: Path) -> N
 def test_an_int8_that_loses_too_much_ends_with_5_and_keeps_fp32(
     run_cli: RunCli, tmp_path: Path
 ) -> None:
-    pairs = [(f"stage{k}.1.weight", f"stage{k}.1.bias", f"stage{k}.3.weight") for k in (1, 2, 3)]
-    path = _outliers(tmp_path / "w.safetensors", pairs, factor=1000.0)
+    path = save_outliers(tmp_path / "w.safetensors", stages=(1, 2, 3), factor=1000.0)
     finished = run_cli("export", path, "--data", "digits", "--out", tmp_path / "out")
     assert finished.code == 5
     assert "error: small_cnn: int8 left out" in finished.stderr

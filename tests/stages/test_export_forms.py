@@ -12,12 +12,11 @@ from compress.data.images import ImageSet
 from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, UnusableError
 from compress.graph import quantize, write
-from compress.models import weights
 from compress.progress import Silent
 from compress.stages import export_forms, export_sources
 from compress.stages.export_forms import FormMaker, Forms, calibration_images
 from compress.stages.export_sources import Found
-from tests.trained_run import digits, save_weights, train_network
+from tests.trained_run import digits, save_outliers, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -83,24 +82,8 @@ def test_a_broken_graph_is_refused(weights_file: Path, monkeypatch: pytest.Monke
         make(weights_file)
 
 
-def _outliers(path: Path, pairs: list[tuple[str, str, str]], factor: float) -> Path:
-    """The same function with one channel a factor larger between pairs of layers."""
-    network, header = train_network("small_cnn", digits(), epochs=3)
-    state = network.state_dict()
-    for weight, bias, following in pairs:
-        state[weight][0] *= factor
-        state[bias][0] *= factor
-        state[following][:, 0] /= factor
-    weights.save(path, state, header)
-    return path
-
-
 def test_layers_that_cost_too_much_stay_in_float(tmp_path: Path) -> None:
-    path = _outliers(
-        tmp_path / "w.safetensors",
-        [("stage1.1.weight", "stage1.1.bias", "stage1.3.weight")],
-        factor=300.0,
-    )
+    path = save_outliers(tmp_path / "w.safetensors", stages=(1,), factor=300.0)
     forms = make(path)
     found = forms.quantization
     assert found is not None
@@ -111,15 +94,7 @@ def test_layers_that_cost_too_much_stay_in_float(tmp_path: Path) -> None:
 
 
 def test_int8_is_left_out_when_nothing_helps(tmp_path: Path) -> None:
-    path = _outliers(
-        tmp_path / "w.safetensors",
-        [
-            ("stage1.1.weight", "stage1.1.bias", "stage1.3.weight"),
-            ("stage2.1.weight", "stage2.1.bias", "stage2.3.weight"),
-            ("stage3.1.weight", "stage3.1.bias", "stage3.3.weight"),
-        ],
-        factor=1000.0,
-    )
+    path = save_outliers(tmp_path / "w.safetensors", stages=(1, 2, 3), factor=1000.0)
     forms = make(path)
     assert list(forms.files) == ["fp32"]
     assert forms.quantization is not None

@@ -74,6 +74,12 @@ def test_an_unknown_student_names_the_known_ones(run: Path) -> None:
     assert "small_cnn, small_cnn-control" in caught.value.hint
 
 
+def test_a_run_of_train_is_exported_without_a_teacher(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps({**manifest, "command": "train"}))
+    assert labels(find(run)) == [("small_cnn", "student"), ("small_cnn-control", "student")]
+
+
 def test_a_run_is_found_by_its_id_and_as_last(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(run.parent.parent)
     assert find("last", teacher=False).id == run.name
