@@ -105,6 +105,7 @@ ITEMS = (
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),
     Item("origin-cifar100-resnet18-resnet14"),
+    Item("digits"),
     Item("cifar10", gpu=True),
     Item("cifar100", gpu=True),
     Item("origin-cifar10-hinton", gpu=True),

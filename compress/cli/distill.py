@@ -14,8 +14,9 @@ def distill(
         typer.Option(
             "--teacher",
             metavar="REF[:option=value,…]",
-            help="A run, a weights file or a model name; repeat for an ensemble. Without it: the "
-            "newest complete run of the recipe's teacher on this data, else one is trained first.",
+            help="A run, a weights file or a model name; repeat, or write RUN:students=all, for an "
+            "ensemble. Without it: the newest complete run of the recipe's teacher on this data, "
+            "else one is trained first.",
             rich_help_panel=options.MODELS,
         ),
     ] = None,
@@ -93,7 +94,8 @@ def distill(
             "--sweep",
             metavar="KEY=V1,V2,…",
             help="Cross every student with the values: alpha, temperature, loss, learning_rate … "
-            "(losses with options are separated by ';').",
+            "(losses with options are separated by ';', "
+            "and may be sums: ce:weight=0.1 + kd:weight=0.9).",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,

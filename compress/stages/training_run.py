@@ -11,7 +11,7 @@ from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
-from compress.errors import ConfigError, InputError, unknown
+from compress.errors import ConfigError, unknown
 from compress.identity import differences, run_id
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress

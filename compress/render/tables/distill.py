@@ -57,6 +57,10 @@ def notes(record: DistillRecord) -> str:
         "last: at the last epoch. Ranges are 95% intervals (Wilson"
         + ("; KD gain: points over the control, paired by image)." if gains else ")."),
     ]
+    if any(row.kd_gain_images_low is not None for row in record.summary):
+        lines.append(
+            "The range of a mean KD gain covers two: over seeds (Student's t) and over test images."
+        )
     if record.teacher.foreign:
         lines.append(
             "The teacher comes from outside: it may have been trained on the validation images."

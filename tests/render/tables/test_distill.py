@@ -151,6 +151,25 @@ def test_several_seeds_are_summed_up_as_mean_and_spread() -> None:
     ]
 
 
+def test_what_the_range_over_seeds_covers_is_said_where_it_covers_more() -> None:
+    summary = SummaryRow(
+        label="small_cnn",
+        role="student",
+        seeds=3,
+        top1_mean=0.9,
+        top1_sd=0.001,
+        last_top1_mean=0.9,
+        last_top1_sd=0.001,
+        kd_gain_mean=0.01,
+        kd_gain_low=-0.001,
+        kd_gain_high=0.02,
+    )
+    text = "over seeds (Student's t) and over test images"
+    assert text not in render(table(record(ROWS, summary=(summary,))), 240)
+    both = summary.model_copy(update={"kd_gain_images_low": -0.001, "kd_gain_images_high": 0.02})
+    assert text in render(table(record(ROWS, summary=(both,))), 240)
+
+
 def test_an_ensemble_is_compared_with_its_members() -> None:
     ensemble = EnsembleRow(
         label="resnet14",

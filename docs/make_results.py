@@ -1,0 +1,239 @@
+"""Write docs/results.md from benchmarks/records/: `python docs/make_results.py`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from compress.config import recipes
+from compress.files import write_text
+from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow
+from compress.records.document import Environment
+from compress.records.recipe import RecipeRecord
+from compress.render.numbers import (
+    ABSENT,
+    amount,
+    duration,
+    percent,
+    percent_range,
+    points,
+    points_range,
+    verdict,
+)
+
+DOCS = Path(__file__).parent
+RECORDS = DOCS.parent / "benchmarks" / "records"
+PAGE = DOCS / "results.md"
+HEAD = """\
+# Results
+
+Written by `python docs/make_results.py` from the records in `benchmarks/records/`; do not edit it
+by hand. `python benchmarks/run_recipes.py` makes the records, one recipe after another.
+
+How to read them:
+
+* Accuracies are top-1 in per cent of the test images, which are looked at once, at the end. The
+  epoch is the one with the best validation accuracy; *last* is the last epoch.
+* *no KD* is the control: the same student on the same batches, without a teacher. *KD gain* is the
+  difference to it in points, paired by image and seed.
+* n is the number of seeds. With one, ranges are 95% intervals over test images (Wilson's; for
+  gains, of the paired difference). With several, ± is the standard deviation over seeds, and the
+  range of a gain covers both 95% intervals: Student's over seeds and the bootstrap's over images.
+  *within noise* says that the range holds 0.
+"""
+NOTHING = "None of the recipes has a record yet."
+Row = Sequence[str]
+
+
+def read_records(folder: Path) -> list[RecipeRecord]:
+    """The records of recipes in a folder, by recipe and name; other records are passed over."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(data, dict) and {"recipe", "commands", "result"} <= data.keys():
+            found.append(RecipeRecord.from_data(data, source=path.name))
+    return sorted(found, key=lambda record: (record.recipe, record.changes != "", record.name))
+
+
+def table(heads: Row, rows: Sequence[Row]) -> list[str]:
+    """A Markdown table, numbers to the right."""
+    lines = [f"| {' | '.join(heads)} |", "|---|" + "---:|" * (len(heads) - 1)]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def gain(value: float | None, low: float | None, high: float | None) -> str:
+    """A gain in points with its range and what that says."""
+    if value is None or low is None or high is None:
+        return points(value)
+    return f"{points(value)} ({points_range(low, high)}) {verdict(low, high)}"
+
+
+def name_of(label: str, role: str) -> str:
+    """A student's label, with what it is where it had no teacher."""
+    return f"{label}, no KD" if role == "control" else label
+
+
+def _of_seeds(row: SummaryRow) -> Row:
+    return (
+        name_of(row.label, row.role),
+        str(row.seeds),
+        f"{percent(row.top1_mean)} ± {percent(row.top1_sd)}",
+        f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
+        gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high),
+    )
+
+
+def _of_one(row: StudentRow) -> Row:
+    return (
+        name_of(row.label, row.role),
+        "1",
+        f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
+        percent(row.last_top1),
+        gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+    )
+
+
+def headlines(result: DistillRecord) -> list[Row]:
+    """One row per student and control: label, n, top-1, last epoch, KD gain."""
+    if result.summary:
+        return [_of_seeds(row) for row in result.summary]
+    return [_of_one(row) for row in result.students]
+
+
+def overview(records: Sequence[RecipeRecord]) -> list[str]:
+    """One table over all records."""
+    rows: list[Row] = []
+    for record in records:
+        result = record.result
+        run = f"[{record.name}](#{record.name})"
+        teacher = f"{result.teacher.name} {percent(result.teacher.top1)}"
+        rows += [
+            (run, teacher, label, str(result.epochs), n, top1, gained)
+            for label, n, top1, _, gained in headlines(result)
+        ]
+    heads = ("run", "teacher", "student", "epochs", "n", "test top-1", "KD gain")
+    return ["## At a glance", "", *table(heads, rows)]
+
+
+def machine(environment: Environment) -> str:
+    """The machine and the versions behind a record, in a line."""
+    where = environment.accelerator or (
+        f"{environment.cores} cores of {environment.cpu} "
+        f"({', '.join(environment.instruction_sets)})"
+    )
+    versions = ", ".join(
+        f"{name} {environment.packages[name]}"
+        for name in ("compress-edge", "torch")
+        if name in environment.packages
+    )
+    return f"{where}; {environment.system}, Python {environment.python}, {versions}"
+
+
+def _teacher(record: RecipeRecord) -> str:
+    teacher, own = record.result.teacher, record.teacher
+    text = (
+        f"Teacher: {teacher.name}, {percent(teacher.top1)} (validation "
+        f"{percent(teacher.val_top1)}), {amount(teacher.parameters)} parameters, "
+        f"{amount(teacher.macs)} MACs; "
+    )
+    if own is not None:
+        return text + f"trained in {own.epochs} epochs and {duration(own.seconds)}."
+    if teacher.foreign:
+        return text + "from outside: it may have been trained on the validation images."
+    return text + "trained before, on the same split."
+
+
+def _details(result: DistillRecord) -> list[str]:
+    heads = [
+        *("student", "test", "last", "validation", "train", "KD gain", "agrees", "ECE"),
+        *("parameters", "MACs", "time"),
+    ]
+    rows = [
+        (
+            name_of(row.label, row.role),
+            f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
+            *(percent(value) for value in (row.last_top1, row.val_top1, row.train_top1)),
+            gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+            *(percent(row.agreement), percent(row.ece)),
+            *(amount(row.parameters), amount(row.macs), duration(row.seconds)),
+        )
+        for row in result.students
+    ]
+    return table(heads, rows)
+
+
+def _ensembles(rows: Sequence[EnsembleRow]) -> list[str]:
+    if not rows:
+        return []
+    heads = ("ensemble", "members", "test top-1", "members' mean", "gain")
+    return table(
+        heads,
+        [
+            (
+                row.label,
+                str(row.members),
+                f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
+                percent(row.mean_member_top1),
+                points(row.top1 - row.mean_member_top1),
+            )
+            for row in rows
+        ],
+    )
+
+
+def section(record: RecipeRecord, about: Mapping[str, str]) -> list[str]:
+    """One record: what was run, on what, and everything that came of it."""
+    result = record.result
+    whole = "The recipe as it is." if not record.changes else f"The recipe with `{record.changes}`."
+    lines = [f"## {record.name}", "", f"{about.get('summary', '')}. {whole}", ""]
+    lines += [f"* Source: {about.get('source', ABSENT)}"]
+    lines += [f"* Expected: {about.get('expected', ABSENT)}"]
+    lines += [
+        f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
+        f"{result.test_images:,} test images; {result.epochs} epochs; {result.soft_labels} soft "
+        f"labels; {duration(result.seconds)}"
+    ]
+    lines += [f"* {machine(result.environment)}"]
+    lines += [f"* {_teacher(record)}"]
+    lines += [f"* Record: [{record.name}.json](../benchmarks/records/{record.name}.json)", ""]
+    lines += ["```console", *record.commands, "```", ""]
+    if result.summary:
+        heads = ("over seeds", "n", "test top-1", "last epoch", "KD gain")
+        lines += table(heads, headlines(result))
+    return [*lines, *_details(result), *_ensembles(result.ensembles)]
+
+
+def left(records: Sequence[RecipeRecord], abouts: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The recipes that were not yet run whole."""
+    whole = {record.recipe for record in records if not record.changes}
+    rows = [
+        (f"`{name}`", about["summary"], about["expected"])
+        for name, about in sorted(abouts.items())
+        if name not in whole
+    ]
+    if not rows:
+        return []
+    lines = ["## Not yet run whole", "", "| recipe | | expected |", "|---|---|---|"]
+    return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def page(records: Sequence[RecipeRecord], abouts: Mapping[str, Mapping[str, str]]) -> str:
+    """The whole page as Markdown.
+
+    Args:
+        records: Of recipes, in order.
+        abouts: The header of every recipe by name.
+    """
+    lines = [HEAD]
+    lines += overview(records) if records else [NOTHING, ""]
+    for record in records:
+        lines += section(record, abouts.get(record.recipe, {}))
+    return "\n".join([*lines, *left(records, abouts)]).rstrip() + "\n"
+
+
+def abouts() -> dict[str, dict[str, str]]:
+    """The header of every installed recipe."""
+    return {name: recipes.load(name).get("about", {}) for name in recipes.names()}
+
+
+if __name__ == "__main__":
+    write_text(PAGE, page(read_records(RECORDS), abouts()))

@@ -1,0 +1,154 @@
+"""The page of results is made from the records and says what is in them."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compress.config import recipes
+from compress.records.distill import EnsembleRow, SummaryRow
+from compress.records.recipe import RecipeRecord
+from tests.conftest import ROOT
+from tests.fake_run import TEACHER, record, student
+
+RECORDS = ROOT / "benchmarks" / "records"
+ABOUTS = {
+    "cifar10-small-cnn": {
+        "summary": "small CNN",
+        "source": "a paper",
+        "expected": "90%",
+        "record": "not yet run whole",
+    },
+    "cifar100": {"summary": "the pair", "source": "another", "expected": "71%", "record": "-"},
+}
+ROWS = [
+    student("small_cnn-kd", top1=0.9186, kd_gain=0.0032, kd_gain_low=-0.001, kd_gain_high=0.0075),
+    student("small_cnn-dkd", top1=0.9, kd_gain=-0.0154, kd_gain_low=-0.02, kd_gain_high=-0.01),
+    student("small_cnn-control", top1=0.9154),
+]
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Any]:
+    """docs/make_results.py."""
+    sys.path.insert(0, str(ROOT / "docs"))
+    yield importlib.import_module("make_results")
+    sys.path.remove(str(ROOT / "docs"))
+
+
+def kept(changes: str = "", **result: Any) -> RecipeRecord:
+    return RecipeRecord(
+        name="cifar10-small-cnn" + ("-more" if changes else ""),
+        recipe="cifar10-small-cnn",
+        changes=changes,
+        commands=("compress distill --recipe cifar10-small-cnn",),
+        teacher=None,
+        result=record(ROWS, **result),
+    )
+
+
+def line_of(page: str, start: str) -> str:
+    return next(line for line in page.splitlines() if line.startswith(start))
+
+
+def test_the_page_of_results_is_up_to_date(script: Any) -> None:
+    written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    made = script.page(script.read_records(RECORDS), script.abouts())
+    assert written == made, "run `python docs/make_results.py`"
+
+
+def test_every_recipe_names_its_record(script: Any) -> None:
+    whole = {
+        record.recipe: f"benchmarks/records/{record.name}.json"
+        for record in script.read_records(RECORDS)
+        if not record.changes
+    }
+    assert {name: about["record"] for name, about in script.abouts().items()} == {
+        name: whole.get(name, "not yet run whole") for name in recipes.names()
+    }
+
+
+def test_no_record_names_a_place_of_a_machine(script: Any) -> None:
+    for kept in script.read_records(RECORDS):
+        text = kept.to_json()
+        assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text]
+
+
+def test_one_seed_has_the_interval_over_images_and_its_verdict(script: Any) -> None:
+    page = script.page([kept()], ABOUTS)
+    assert line_of(page, "| [cifar10-small-cnn](#cifar10-small-cnn) | resnet56 93.39 |") == (
+        "| [cifar10-small-cnn](#cifar10-small-cnn) | resnet56 93.39 | small_cnn-kd | 20 | 1 "
+        "| 91.86 (90.86-92.86) | +0.32 (-0.10 to +0.75) within noise |"
+    )
+    assert "-1.54 (-2.00 to -1.00) KD hurts |" in page
+    assert "| small_cnn-control, no KD | 20 | 1 | 91.54 (90.54-92.54) | - |" in page
+
+
+def test_several_seeds_are_a_mean_and_a_spread(script: Any) -> None:
+    summary = SummaryRow(
+        label="small_cnn-kd",
+        role="student",
+        seeds=3,
+        top1_mean=0.92,
+        top1_sd=0.002,
+        last_top1_mean=0.919,
+        last_top1_sd=0.003,
+        kd_gain_mean=0.005,
+        kd_gain_low=0.001,
+        kd_gain_high=0.009,
+    )
+    page = script.page([kept(summary=(summary,))], ABOUTS)
+    assert "| small_cnn-kd | 20 | 3 | 92.00 ± 0.20 | +0.50 (+0.10 to +0.90) KD helps |" in page
+    assert "| small_cnn-kd | 3 | 92.00 ± 0.20 | 91.90 ± 0.30 | +0.50 (+0.10" in page
+
+
+def test_a_record_tells_its_command_machine_teacher_and_what_was_expected(script: Any) -> None:
+    page = script.page([kept()], ABOUTS)
+    _, _, section = page.partition("## cifar10-small-cnn\n")
+    assert "```console\ncompress distill --recipe cifar10-small-cnn\n```" in section
+    assert "2 cores of Example CPU (avx2); Linux x86_64, Python 3.11.9" in section
+    assert "from outside: it may have been trained on the validation images" in section
+    assert "* Source: a paper" in section
+    assert "* Expected: 90%" in section
+    assert "1.4 h" in section
+    assert "../benchmarks/records/cifar10-small-cnn.json" in section
+    own = kept(teacher=TEACHER.model_copy(update={"foreign": False}))
+    assert "trained before, on the same split" in script.page([own], ABOUTS)
+
+
+def test_ensembles_are_compared_with_their_members(script: Any) -> None:
+    ensemble = EnsembleRow(
+        label="average of 10 students",
+        members=10,
+        top1=0.598,
+        top1_low=0.588,
+        top1_high=0.608,
+        mean_member_top1=0.49,
+    )
+    page = script.page([kept(ensembles=(ensemble,))], ABOUTS)
+    row = "| average of 10 students | 10 | 59.80 (58.80-60.80) | 49.00 | +10.80 |"
+    assert row in page
+
+
+def test_what_was_not_run_whole_is_said(script: Any) -> None:
+    _, _, nothing = script.page([], ABOUTS).partition("## Not yet run whole")
+    assert "| `cifar100` | the pair | 71% |" in nothing
+    assert "`cifar10-small-cnn`" in nothing
+    _, _, changed = script.page([kept("--epochs 40")], ABOUTS).partition("## Not yet run whole")
+    assert "`cifar10-small-cnn`" in changed
+    page = script.page([kept("--epochs 40"), kept()], ABOUTS)
+    assert "The recipe with `--epochs 40`." in page
+    _, _, rest = page.partition("## Not yet run whole")
+    assert "`cifar10-small-cnn`" not in rest
+
+
+def test_other_records_are_passed_over(script: Any, tmp_path: Path) -> None:
+    (tmp_path / "speed.json").write_text(json.dumps({"schema": 1, "pairs": []}))
+    (tmp_path / "list.json").write_text("[]")
+    (tmp_path / "b.json").write_text(kept("--epochs 40").to_json())
+    (tmp_path / "c.json").write_text(kept().to_json())
+    assert [kept.changes for kept in script.read_records(tmp_path)] == ["", "--epochs 40"]
