@@ -204,7 +204,10 @@ def run_item(
         result=DistillRecord.read(steps[-1].folder / RECORD),
     )
     write_text(places.records / f"{item.name}.json", record.to_json())
-    print(f"== {item.name}: done, and its record is written", file=sys.stderr, flush=True)
+    header = f", then name it in the header of {item.recipe}.toml" if not changes else ""
+    print(
+        f"== {item.name}: done; now run docs/make_results.py{header}", file=sys.stderr, flush=True
+    )
     return 0
 
 
