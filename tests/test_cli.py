@@ -163,6 +163,9 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 def test_a_signal_ends_a_command_with_130(tmp_path: Path, number: signal.Signals) -> None:
     body = "import pathlib, time; pathlib.Path('started').touch(); time.sleep(60)"
     program = f"{_command(body)}\nfrom compress.cli.app import main\nmain()"
+    # a shell that starts the tests in the background makes them and their children ignore SIGINT
+    reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = f"{reset}\n{program}"
     with subprocess.Popen(
         [sys.executable, "-c", program, "fake"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
     ) as process:
