@@ -5,6 +5,7 @@ import hashlib
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,15 +14,20 @@ from compress.errors import InputError
 from compress.files import atomic_path, sha256_file, write_bytes, write_error, write_text
 
 
-@pytest.fixture
-def tiny_disk() -> Iterator[int]:
-    """No file may grow past 4,096 bytes: the kernel refuses as a full disk does."""
+@contextmanager
+def tiny_disk(size: int) -> Iterator[None]:
+    """No file may grow past a size: the kernel refuses as a full disk does.
+
+    A block and not a fixture: pytest writes its own progress, to a file too, while fixtures live.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    yield 4096
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_written_text_is_utf8(tmp_path: Path) -> None:
@@ -63,10 +69,10 @@ def test_final_name_does_not_exist_before_the_end(tmp_path: Path) -> None:
     assert path.read_text() == "all of it"
 
 
-def test_full_disk_is_an_input_error_and_leaves_nothing(tmp_path: Path, tiny_disk: int) -> None:
+def test_full_disk_is_an_input_error_and_leaves_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
-    with pytest.raises(InputError, match=r"cannot write .*a\.bin: File too large"):
-        write_bytes(path, b"x" * (tiny_disk + 1))
+    with tiny_disk(4096), pytest.raises(InputError, match=r"cannot write .*a\.bin: File too large"):
+        write_bytes(path, b"x" * 4097)
     assert list(tmp_path.iterdir()) == []
 
 
