@@ -177,7 +177,7 @@ class Teacher:
             cache: Where the results of trial and comparison are remembered.
             amp: As given to `--amp`.
         """
-        choice = self._fastest_format(cache, amp)
+        choice = self.fastest_format(cache, amp)
         if choice.dtype == FLOAT32.dtype:
             return Trust(choice)
         question: dict[str, object] = {
@@ -193,7 +193,13 @@ class Teacher:
         )
         return Trust.from_state(answer)
 
-    def _fastest_format(self, cache: Path, amp: str) -> Format:
+    def fastest_format(self, cache: Path, amp: str) -> Format:
+        """The format this machine runs the first member fastest in, its answers not looked at.
+
+        Args:
+            cache: Where the trial's result is remembered.
+            amp: As given to `--amp`.
+        """
         member = self.members[0]
         pixels = as_tensor(self._splits.validation, self._device)[: self._batch_size]
 

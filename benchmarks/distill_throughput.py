@@ -1,0 +1,243 @@
+"""How fast distillation runs here: the plain loop, ours, and what the machine could do at most.
+
+    python benchmarks/distill_throughput.py                 three pairs, about 15 minutes on 2 cores
+    python benchmarks/distill_throughput.py --pairs W2 --rounds 5
+    python benchmarks/distill_throughput.py --device cuda --batch-size 512
+
+For each pair of teacher and student, in random order within every round, so that slow spells of the
+machine meet all of them:
+
+    plain     the loop people write: Dataset of PIL images, transforms.Compose, DataLoader with two
+              workers, NCHW float32, the teacher at every step
+    uncached  ours with no soft labels stored: the teacher answers a view, then the student learns
+    cached    ours from stored soft labels
+    limit     nothing but the computation on one resident random batch, in the fastest formats:
+              teacher forward + student step, and the student step alone
+
+Uncached and cached run the loop of `compress distill` itself. One round before the first is not
+counted. With W2 four students are also trained at once and compared with their parts: one teacher
+sweep and four trainings. Writes benchmarks/records/distill_throughput-<processor>.json. Run it on
+an idle machine: on two cores, two programs at once run at a tenth of the speed.
+"""
+
+import argparse
+import random
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import torch
+from rich.console import Console
+from rich.table import Table
+from throughput_variants import COMPANY, IMAGE_SIZE, PAIRS, Limit, OurLoop, Pair, PlainLoop
+
+from compress.environment import read_environment
+from compress.errors import CompressError
+from compress.files import write_text
+from compress.records.throughput import PairThroughput, ThroughputRecord
+from compress.training.device import accelerator_name, pick_device
+
+RECORDS = Path(__file__).resolve().parent / "records"
+
+
+def measure(
+    name: str,
+    pair: Pair,
+    *,
+    batch_size: int,
+    rounds: int,
+    device: torch.device,
+    amp: str,
+    order: random.Random,
+    tell: Callable[[str], None],
+) -> PairThroughput:
+    """Time every variant of a pair once per round, in random order.
+
+    Args:
+        name: The pair's.
+        pair: Teacher and student.
+        batch_size: Images per step.
+        rounds: Counted rounds.
+        device: Where to compute.
+        amp: As given to `compress distill --amp`.
+        order: Shuffles the variants.
+        tell: Told of every round.
+    """
+    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
+        tell(f"{name}: {pair.teacher} -> {pair.student}")
+        ours = OurLoop(pair, batch_size, device, Path(folder), amp)
+        limit = Limit(pair, batch_size, device, amp)
+        work: dict[str, Callable[[], float]] = {
+            "plain": PlainLoop(pair, batch_size, device),
+            "uncached": ours.uncached,
+            "cached": ours.cached,
+            "limit_teacher": limit.teacher,
+            "limit_student": limit.student,
+        }
+        if pair.company:
+            work["company"] = ours.company
+        seconds: dict[str, list[float]] = {variant: [] for variant in work}
+        images = pair.steps * batch_size
+        for number in range(rounds + 1):
+            for variant in order.sample(sorted(work), len(work)):
+                spent = work[variant]()
+                if number:
+                    seconds[variant].append(spent)
+            rates = "  ".join(f"{v} {images / s[-1]:.0f}" for v, s in seconds.items() if s)
+            tell(f"{name}: round {number} of {rounds}  {rates or 'to warm up'}")
+
+    def speeds(times: Sequence[float]) -> tuple[float, ...]:
+        return tuple(images / spent for spent in times)
+
+    both = zip(seconds["limit_teacher"], seconds["limit_student"], strict=True)
+    return PairThroughput(
+        name=name,
+        teacher=str(pair.teacher),
+        student=str(pair.student),
+        steps=pair.steps,
+        teacher_format=ours.teacher_format,
+        student_format=ours.student_format,
+        limit_teacher_format=limit.teacher_format,
+        limit_student_format=limit.student_format,
+        plain=speeds(seconds["plain"]),
+        uncached=speeds(seconds["uncached"]),
+        cached=speeds(seconds["cached"]),
+        limit_with_teacher=speeds([teacher + student for teacher, student in both]),
+        limit_student=speeds(seconds["limit_student"]),
+        company_cost=tuple(
+            together / ((uncached - cached) + COMPANY * cached)
+            for together, uncached, cached in zip(
+                seconds.get("company", []), seconds["uncached"], seconds["cached"], strict=False
+            )
+        ),
+    )
+
+
+SPEEDS = {
+    "plain loop": "plain",
+    "ours, uncached": "uncached",
+    "limit with teacher": "limit_with_teacher",
+    "ours, cached": "cached",
+    "limit, student alone": "limit_student",
+}
+RATIOS = {
+    "uncached / limit": ("uncached", "limit_with_teacher"),
+    "cached / limit": ("cached", "limit_student"),
+    "cached / plain": ("cached", "plain"),
+    "limit / plain": ("limit_student", "plain"),
+}
+
+
+def table(record: ThroughputRecord) -> Table:
+    """Median speeds, and median ratios with their smallest and largest value over rounds."""
+    machine = record.environment.accelerator or record.environment.cpu
+    shown = Table(
+        title=f"images/s at batch {record.batch_size}, {record.threads} threads: {machine}",
+        caption="Medians over rounds, ratios taken round by round with their range. "
+        "Limit: forward, backward and optimizer alone on one resident batch, in the best formats.",
+    )
+    shown.add_column("")
+    for pair in record.pairs:
+        names = [spec.partition(":")[0] for spec in (pair.teacher, pair.student)]
+        shown.add_column(f"{pair.name} {names[0]}\n-> {names[1]}", justify="right")
+    for label, variant in SPEEDS.items():
+        shown.add_row(label, *(f"{median(getattr(p, variant)):,.0f}" for p in record.pairs))
+    shown.add_section()
+    for label, (above, below) in RATIOS.items():
+        shown.add_row(label, *(spread(p.ratios(above, below)) for p in record.pairs))
+    if any(pair.company_cost for pair in record.pairs):
+        costs = [spread(pair.company_cost) if pair.company_cost else "" for pair in record.pairs]
+        shown.add_row(f"{COMPANY} students / parts", *costs)
+    return shown
+
+
+def spread(values: Sequence[float]) -> str:
+    """A median and its range."""
+    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
+
+
+def slug(text: str) -> str:
+    """A processor's name as part of a file name."""
+    plain = re.sub(r"\((?:r|tm|c)\)", "", text.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--pairs", default=",".join(PAIRS), help="some of W1,W2,W3")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's choice")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--amp", choices=("auto", "off"), default="auto")
+    parser.add_argument("--steps", type=int, default=0, help="0: as the pair has it")
+    parser.add_argument("--quick", action="store_true", help="one tiny round: does it run at all?")
+    parser.add_argument("--out", type=Path, help="the record; default in benchmarks/records/")
+    asked = parser.parse_args(arguments)
+    for name in asked.pairs.split(","):
+        if name not in PAIRS:
+            parser.error(f"no pair {name!r}: choose from {', '.join(PAIRS)}")
+    if asked.rounds < 1 or asked.batch_size < 2:
+        parser.error("--rounds begins at 1 and --batch-size at 2")
+    return asked
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, show and write."""
+    asked = parse(arguments)
+    begin = time.monotonic()
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    if asked.quick:
+        asked.rounds, asked.batch_size, asked.steps = 1, 16, 1
+    words = [Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)]
+    talk = Console(stderr=True, highlight=False)
+    try:
+        device = pick_device(asked.device)
+        pairs = []
+        for name in asked.pairs.split(","):
+            pair = PAIRS[name]
+            if asked.steps:
+                pair = replace(pair, steps=asked.steps)
+            pairs.append(
+                measure(
+                    name,
+                    pair,
+                    batch_size=asked.batch_size,
+                    rounds=asked.rounds,
+                    device=device,
+                    amp=asked.amp,
+                    order=random.Random(0),
+                    tell=talk.print,
+                )
+            )
+        environment = read_environment(accelerator=accelerator_name(device))
+        record = ThroughputRecord(
+            command=f"python benchmarks/{' '.join(words)}",
+            batch_size=asked.batch_size,
+            image_size=IMAGE_SIZE,
+            threads=torch.get_num_threads(),
+            device=device.type,
+            pairs=tuple(pairs),
+            seconds=time.monotonic() - begin,
+            environment=environment,
+        )
+        machine = slug(environment.accelerator or environment.cpu)
+        out = asked.out or RECORDS / f"distill_throughput-{machine}.json"
+        write_text(out, record.to_json())
+    except CompressError as error:
+        talk.print(f"error: {error.message}\nhint: {error.hint}", markup=False)
+        return error.exit_code
+    Console().print(table(record))
+    talk.print(f"written to {out}", markup=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,392 @@
+"""What distill_throughput.py times: the plain loop, our own loop, and the bare computation."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from compress.config.distill import StudentPlan
+from compress.config.specs import Augmentation, LossTerm, ModelSpec
+from compress.config.training import Optimization
+from compress.data.images import ImageSet, Splits
+from compress.interrupts import StopRequest
+from compress.models import registry as models
+from compress.models import weights
+from compress.models.folding import fold_batchnorm
+from compress.models.pointwise import pointwise_as_matmul
+from compress.progress import Silent
+from compress.runs import Run
+from compress.training.answers import Teaching
+from compress.training.device import backward, placed, synchronize
+from compress.training.distributed import World
+from compress.training.formats import Format, fastest
+from compress.training.inputs import TrainingImages
+from compress.training.learner import Learner
+from compress.training.loop import Position, run_epochs
+from compress.training.schedule import Schedule
+from compress.training.soft_labels import SoftLabels
+from compress.training.students import POINTWISE_MAP, build_learner
+from compress.training.teachers import Teacher, Trust, read_member
+
+CLASSES = 10
+IMAGE_SIZE = 32
+ALPHA = 0.9
+TEMPERATURE = 4.0
+MEAN = STD = (0.5, 0.5, 0.5)
+COMPANY = 4
+AUGMENTATION = Augmentation(crop_padding=4, flip=True)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A teacher and a student.
+
+    Attributes:
+        teacher: Model and options.
+        student: Model and options.
+        steps: Timed steps of each variant in a round.
+        company: Whether four students at once are timed as well.
+    """
+
+    teacher: ModelSpec
+    student: ModelSpec
+    steps: int
+    company: bool = False
+
+
+PAIRS = {
+    "W1": Pair(
+        ModelSpec.parse("resnet50:stem=imagenet"),
+        ModelSpec.parse("mobilenet_v2:stem_stride=2,stage2_stride=2"),
+        steps=12,
+    ),
+    "W2": Pair(ModelSpec.parse("resnet56"), ModelSpec.parse("small_cnn"), steps=12, company=True),
+    "W3": Pair(
+        ModelSpec.parse("resnet50:stem=cifar"),
+        ModelSpec.parse("mobilenet_v2:stem_stride=1,stage2_stride=1"),
+        steps=3,
+    ),
+}
+
+
+def build(spec: ModelSpec) -> nn.Module:
+    """A network with random weights."""
+    torch.manual_seed(0)
+    return models.build(spec.name, classes=CLASSES, image_size=IMAGE_SIZE, options=spec.options)
+
+
+def random_images(count: int) -> ImageSet:
+    """Noise in the shape of CIFAR-10."""
+    draw = np.random.default_rng(0)
+    shape = (count, IMAGE_SIZE, IMAGE_SIZE, 3)
+    return ImageSet(
+        "noise",
+        draw.integers(0, 256, shape, dtype=np.uint8),
+        draw.integers(0, CLASSES, count),
+        tuple(str(number) for number in range(CLASSES)),
+    )
+
+
+def timed(work: Callable[[], None], device: torch.device) -> float:
+    """Seconds that some work takes, the device's share included."""
+    synchronize(device)
+    begin = time.perf_counter()
+    work()
+    synchronize(device)
+    return time.perf_counter() - begin
+
+
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """What torchvision's CIFAR10 is: arrays handed out as PIL images through transforms."""
+
+    def __init__(self, images: ImageSet, transform: Callable[[Image.Image], Tensor]) -> None:
+        self._images = images.images[:]
+        self._labels = images.known_labels
+        self._transform = transform
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self._transform(Image.fromarray(self._images[index])), int(self._labels[index])
+
+
+class PlainLoop:
+    """The loop people write today: NCHW, float32, two workers, the teacher at every step."""
+
+    WARM_STEPS = 2
+
+    def __init__(self, pair: Pair, batch_size: int, device: torch.device) -> None:
+        self._steps, self._device = pair.steps, device
+        self._teacher = build(pair.teacher).to(device).eval()
+        self._student = build(pair.student).to(device).train()
+        self._optimizer = torch.optim.SGD(
+            self._student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
+        )
+        transform = transforms.Compose(
+            [
+                transforms.RandomCrop(IMAGE_SIZE, padding=4),
+                transforms.RandomHorizontalFlip(),
+                transforms.ToTensor(),
+                transforms.Normalize(MEAN, STD),
+            ]
+        )
+        self._loader = DataLoader(
+            Pictures(random_images((pair.steps + self.WARM_STEPS) * batch_size), transform),
+            batch_size=batch_size,
+            shuffle=True,
+            num_workers=2,
+            drop_last=True,
+            pin_memory=device.type == "cuda",
+        )
+
+    def __call__(self) -> float:
+        """Seconds of one round; the workers' start and two steps come before it."""
+        batches = iter(self._loader)
+        self._train(batches, self.WARM_STEPS)
+        return timed(lambda: self._train(batches, self._steps), self._device)
+
+    def _train(self, batches: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
+        for _ in range(steps):
+            images, labels = next(batches)
+            images = images.to(self._device, non_blocking=True)
+            labels = labels.to(self._device, non_blocking=True)
+            with torch.no_grad():
+                soft = self._teacher(images)
+            logits = self._student(images)
+            kd = functional.kl_div(
+                functional.log_softmax(logits / TEMPERATURE, dim=1),
+                functional.softmax(soft / TEMPERATURE, dim=1),
+                reduction="batchmean",
+            )
+            ce = functional.cross_entropy(logits, labels)
+            loss = (1 - ALPHA) * ce + ALPHA * TEMPERATURE**2 * kd
+            self._optimizer.zero_grad()
+            backward(loss)
+            self._optimizer.step()
+
+
+class OurLoop:
+    """`compress distill` from its soft labels down: the product's own loop, nothing copied.
+
+    Validation has two images and nothing is saved, so that a short epoch measures the training.
+
+    Attributes:
+        teacher_format: What the trial chose.
+        student_format: What the trial chose.
+    """
+
+    def __init__(
+        self, pair: Pair, batch_size: int, device: torch.device, folder: Path, amp: str
+    ) -> None:
+        self._device, self._folder, self._batch_size = device, folder, batch_size
+        images = random_images(pair.steps * batch_size)
+        few = images.subset(np.arange(2))
+        # the trials look at a batch of validation images
+        some = images.subset(np.arange(min(batch_size, images.count)))
+        self._splits = Splits("noise", images, few, few, MEAN, STD, 0)
+        trial = Splits("noise", images, some, few, MEAN, STD, 0)
+        header = weights.WeightsHeader(
+            model=pair.teacher.name,
+            options=models.resolve_options(
+                pair.teacher.name, image_size=IMAGE_SIZE, options=pair.teacher.options
+            ),
+            class_names=images.class_names,
+            image_size=IMAGE_SIZE,
+            mean=MEAN,
+            std=STD,
+        )
+        weights.save(folder / "teacher.safetensors", build(pair.teacher).state_dict(), header)
+        member = read_member(
+            folder / "teacher.safetensors", {}, trial, source="random", foreign=True
+        )
+        self._teacher = Teacher([member], trial, device=device, batch_size=batch_size)
+        # random weights give no answers worth comparing: the format is taken for its speed
+        chosen = self._teacher.fastest_format(folder, amp)
+        self._teacher.trust = Trust(chosen)
+        self.teacher_format = str(chosen)
+        self._schedule = Schedule(
+            epochs=1,
+            batch_size=batch_size,
+            views=None,
+            view_seed=0,
+            augmentation=AUGMENTATION,
+            checkpoint_every=0,
+            group=None,
+            amp=amp,
+            workers=0,
+            cache=folder,
+        )
+        self._images = TrainingImages(images, device=device)
+        self._source = Teaching(
+            SoftLabels(folder / "labels" / "t", limit_bytes=2**40),
+            self._teacher,
+            self._images,
+            device=device,
+            world=World(),
+            progress=Silent(),
+        )
+        self._next_view = 0
+        run = Run.open(folder / "run", id="run", command="distill", config={})
+        term = LossTerm(name="kd", weight=ALPHA, options={"temperature": TEMPERATURE})
+        self._learners = [
+            build_learner(
+                run,
+                trial,
+                StudentPlan(
+                    label=f"student-{number}",
+                    model=pair.student,
+                    seed=number,
+                    role="student",
+                    optimization=Optimization(learning_rate=0.01),
+                    ce_weight=1 - ALPHA,
+                    terms=(term,),
+                ),
+                self._schedule,
+                self._source,
+                device=device,
+                world=World(),
+                progress=Silent(),
+            )
+            for number in range(COMPANY if pair.company else 1)
+        ]
+        run.close()
+        self.student_format = str(self._learners[0].format)
+
+    def uncached(self) -> float:
+        """Seconds of an epoch on a view that nobody has answered."""
+        self._next_view += 1
+        return timed(lambda: self._epoch(self._learners[:1]), self._device)
+
+    def cached(self) -> float:
+        """Seconds of an epoch on the view before, whose answers are stored."""
+        if self._next_view == 0:
+            self._next_view = 1
+            self._source.labels(self._schedule.view(self._splits, self._next_view))
+        return timed(lambda: self._epoch(self._learners[:1]), self._device)
+
+    def company(self) -> float:
+        """Seconds of an epoch of four students on a view that nobody has answered."""
+        self._next_view += 1
+        return timed(lambda: self._epoch(self._learners), self._device)
+
+    def _epoch(self, learners: Sequence[Learner]) -> None:
+        run_epochs(
+            learners,
+            self._images,
+            self._splits.validation,
+            self._source,
+            view_of=lambda _: self._schedule.view(self._splits, self._next_view),
+            epochs=1,
+            batch_size=self._batch_size,
+            position=Position(),
+            save=lambda _: None,
+            checkpoint_every=0,
+            device=self._device,
+            world=World(),
+            progress=Silent(),
+            stop=StopRequest(),
+        )
+
+
+class Limit:
+    """Nothing but forward, backward and optimizer on one resident random batch.
+
+    Attributes:
+        teacher_format: The fastest found.
+        student_format: The fastest found.
+    """
+
+    def __init__(self, pair: Pair, batch_size: int, device: torch.device, amp: str) -> None:
+        self._steps, self._device = pair.steps, device
+        generator = torch.Generator().manual_seed(0)
+        images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+        self._images = images.to(device)
+        labels = torch.randint(0, CLASSES, (batch_size,), generator=generator)
+        self._labels = labels.to(device)
+        self._soft = torch.randn(batch_size, CLASSES, generator=generator).to(device)
+        dtypes = ["float32"] if amp == "off" else ["float32", "bfloat16"]
+        layouts = [Format(nhwc, dtype) for nhwc in (True, False) for dtype in dtypes]
+        cuda = device.type == "cuda"
+        products = [] if cuda else [Format(True, dtype, pointwise=True) for dtype in dtypes]
+        compiled = [Format(True, dtype, compiled=True) for dtype in dtypes] if cuda else []
+        best, _ = fastest(layouts, lambda kind: self._waiting(self._teacher(pair, kind)))
+        self.teacher_format, self._answer = str(best), self._teacher(pair, best)
+        best, _ = fastest(
+            [*layouts, *products, *compiled],
+            lambda kind: self._waiting(self._student(pair, kind)),
+        )
+        self.student_format, self._learn = str(best), self._student(pair, best)
+
+    def student(self) -> float:
+        """Seconds of the student's steps."""
+        return timed(lambda: self._repeat(self._learn), self._device)
+
+    def teacher(self) -> float:
+        """Seconds of the teacher's forward passes."""
+        return timed(lambda: self._repeat(self._answer), self._device)
+
+    def _waiting(self, work: Callable[[], None]) -> Callable[[], None]:
+        """The same work and the device's end of it, for the trial's clock."""
+
+        def call() -> None:
+            work()
+            synchronize(self._device)
+
+        return call
+
+    def _repeat(self, work: Callable[[], None]) -> None:
+        for _ in range(self._steps):
+            work()
+
+    def _placed(self, model: nn.Module, kind: Format) -> tuple[nn.Module, Tensor]:
+        model = placed(model, self._device, kind.memory_format)
+        return model, self._images.contiguous(memory_format=kind.memory_format)
+
+    def _teacher(self, pair: Pair, kind: Format) -> Callable[[], None]:
+        model, images = self._placed(fold_batchnorm(build(pair.teacher).eval()), kind)
+        model, images = model.to(kind.torch_dtype), images.to(kind.torch_dtype)
+
+        def answer() -> None:
+            with torch.inference_mode():
+                model(images)
+
+        return answer
+
+    def _student(self, pair: Pair, kind: Format) -> Callable[[], None]:
+        model = build(pair.student)
+        if kind.pointwise:
+            pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+        model, images = self._placed(model.train(), kind)
+        forward = torch.compile(model) if kind.compiled else model
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=0.01,
+            momentum=0.9,
+            weight_decay=5e-4,
+            nesterov=True,
+            foreach=True,
+        )
+        soft = functional.softmax(self._soft / TEMPERATURE, dim=1)
+
+        def learn() -> None:
+            with kind.autocast(self._device):
+                logits = forward(images)
+            logits = logits.float()
+            kd = functional.kl_div(
+                functional.log_softmax(logits / TEMPERATURE, dim=1), soft, reduction="batchmean"
+            )
+            loss = (1 - ALPHA) * functional.cross_entropy(logits, self._labels)
+            optimizer.zero_grad(set_to_none=True)
+            backward(loss + ALPHA * TEMPERATURE**2 * kd)
+            optimizer.step()
+
+        return learn
