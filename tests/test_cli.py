@@ -1,5 +1,6 @@
 """The installed command: what it shows, and the code it ends with."""
 
+import os
 import re
 import signal
 import subprocess
@@ -146,6 +147,25 @@ def test_a_broken_installation_never_looks_like_a_failed_gate(run_cli: RunCli) -
     assert finished.code == 70
     assert "No module named 'compress.cli.gone'" in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_an_installation_without_its_library_never_looks_like_a_failed_gate(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ImportError('half installed')\n")
+    finished = subprocess.run(
+        [sys.executable, "-m", "compress", "gate"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (finished.returncode, finished.stderr) == (70, "error: ImportError: half installed\n")
+
+
+def test_help_shows_defaults_and_other_brackets(run_cli: RunCli) -> None:
+    shown = run_cli("distill", "--help").stdout
+    assert "[default: digits]" in shown
+    assert "\\[" not in shown
 
 
 @pytest.mark.parametrize("command", ["train", "distill"])

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 from compress.errors import CompressError
 from compress.version import VERSION
@@ -52,6 +53,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+class _Command(TyperCommand):
+    """A command whose help shows brackets as they were written, not as Rich markup."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for parameter in self.params:
+            text = getattr(parameter, "help", None)
+            if text:
+                parameter.help = text.replace("[", r"\[")  # type: ignore[attr-defined]
 
 
 class _State:
@@ -164,9 +176,8 @@ def register() -> None:
     for name, place in COMMANDS.items():
         module, _, function = place.partition(":")
         command = getattr(import_module(module), function)
-        app.command(name, no_args_is_help=name in {"export", "check", "predict", "report"})(
-            guarded(command)
-        )
+        bare = name in {"export", "check", "predict", "report"}
+        app.command(name, cls=_Command, no_args_is_help=bare)(guarded(command))
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:

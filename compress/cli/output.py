@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+LOG_WIDTH = 132
+"""What the logs of CI jobs show without breaking lines; every table has its full form there."""
+
 
 class Writable(Protocol):
     """A record."""
@@ -40,4 +43,11 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
         write_text(Path(json), record.to_json())
     from rich.console import Console
 
-    Console().print(table())
+    Console(width=_width()).print(table())
+
+
+def _width() -> int | None:
+    """Columns of a log, where nobody has a terminal; None leaves the question to Rich."""
+    if "COLUMNS" in os.environ or any(os.isatty(stream) for stream in (0, 1, 2)):
+        return None
+    return LOG_WIDTH
