@@ -7,9 +7,9 @@ from typing import Any
 
 NOT_ASKED = frozenset(
     {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
-    | {"tensorboard", "group"}
+    | {"tensorboard", "group", "recipe"}
 )
-"""Configuration keys that are no part of a run's identity: places, output, and machine limits."""
+"""Keys that are no part of a run's identity: places, output, limits, where values come from."""
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:

@@ -20,6 +20,8 @@ EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
 RECORD = "record.json"
 LOCK = "lock"
+REPLACED = ".replaced"
+"""Holds what `--restart` found, until the run that takes its place has begun to train."""
 
 
 def read_manifest(folder: Path) -> RunManifest:
@@ -141,6 +143,33 @@ def read_epochs(folder: Path) -> list[EpochRecord]:
     return records
 
 
+def _put_aside(folder: Path) -> None:
+    """Move what a run directory holds out of the way of the run that takes its place."""
+    aside = folder / REPLACED
+    if not (folder / MANIFEST).is_file() or aside.exists():
+        return
+    aside.mkdir()
+    for entry in folder.iterdir():
+        if entry.name not in {LOCK, REPLACED}:
+            entry.rename(aside / entry.name)
+
+
+def _bring_back(folder: Path) -> bool:
+    """Undo `_put_aside`, where there is something to bring back."""
+    aside = folder / REPLACED
+    if not aside.is_dir():
+        return False
+    for entry in folder.iterdir():
+        if entry.is_dir() and entry.name != REPLACED:
+            shutil.rmtree(entry)
+        elif entry.name not in {LOCK, REPLACED}:
+            entry.unlink()
+    for entry in aside.iterdir():
+        entry.rename(folder / entry.name)
+    aside.rmdir()
+    return True
+
+
 class Run:
     """An open run directory, held by this process alone.
 
@@ -188,7 +217,7 @@ class Run:
             id: Its name.
             command: What makes it.
             config: The configuration in JSON form.
-            restart: Remove what is there first.
+            restart: Put what is there aside: `begin` removes it, a failure before brings it back.
 
         Raises:
             ConfigError: The run there was asked for with other options.
@@ -246,11 +275,7 @@ class Run:
             if manifest.status != "complete":
                 run.update(status="running", reason=None)
             return run
-        for entry in folder.iterdir():
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            elif entry.name not in {LOCK, MANIFEST}:
-                entry.unlink()
+        _put_aside(folder)
         manifest = RunManifest(
             id=id,
             status="running",
@@ -262,6 +287,11 @@ class Run:
         (folder / LOCK).touch()
         run.update()
         return run
+
+    def begin(self) -> None:
+        """Let go of what `--restart` put aside: every input was found and fits."""
+        if self._lock is not None:
+            shutil.rmtree(self.folder / REPLACED, ignore_errors=True)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the manifest and write it.
@@ -314,7 +344,8 @@ class Run:
         if self._lock is None:
             return
         if status != "complete":
-            self.update(status=status, reason=reason)
+            if not _bring_back(self.folder):
+                self.update(status=status, reason=reason)
             return
         skipped = {LOCK, MANIFEST, CHECKPOINT}
         files = sorted(

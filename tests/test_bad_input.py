@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from compress.runs import Run
+from compress.training import state as checkpoints
 from tests.conftest import Finished, RunCli
 from tests.trained_run import exported_workspace
 
@@ -280,9 +281,17 @@ def test_a_full_disk_ends_with_3_and_leaves_nothing_half_written(
 def test_a_loss_that_is_not_finite_ends_with_5_and_keeps_the_last_good_checkpoint(
     run_cli: RunCli, here: Path
 ) -> None:
-    arguments = ("--teacher", "teacher.safetensors", "--run-dir", "nan")
-    steps = ("--epochs", "3", "--learning-rate", "1e30", "--optimizer", "sgd", "--amp", "off")
+    # all goes well for an epoch, then the rate leaves what float32 can hold
+    (here / "leap.toml").write_text(
+        '[distill]\nschedule = "multi-step"\nmilestones = [0.5]\ngamma = 1e30\n'
+    )
+    arguments = ("--teacher", "teacher.safetensors", "--run-dir", "nan", "--recipe", "leap.toml")
+    steps = ("--epochs", "2", "--learning-rate", "0.01", "--optimizer", "sgd", "--amp", "off")
     finished = run_cli("distill", *QUICK, *steps, *arguments, cwd=here)
     _refused(finished, 5, "small_cnn")
     assert json.loads((here / "nan" / "manifest.json").read_text())["status"] == "failed"
     assert not list((here / "nan").rglob("*.part"))
+    saved = checkpoints.load(here / "nan" / "last.pt")
+    assert saved is not None
+    assert saved["position"]["epoch"] == 1
+    assert all(value.isfinite().all() for value in saved["learners"][0]["model"].values())

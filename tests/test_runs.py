@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,33 @@ def test_a_run_of_another_command_is_refused(tmp_path: Path) -> None:
 
 def test_restart_removes_what_was_there(tmp_path: Path) -> None:
     folder = _complete(tmp_path / "r")
-    run = _open(folder, config={**CONFIG, "epochs": 5}, restart=True)
-    run.close()
+    with opened(_open(folder, config={**CONFIG, "epochs": 5}, restart=True)) as run:
+        run.begin()
     assert sorted(entry.name for entry in folder.iterdir()) == ["lock", "manifest.json"]
     assert runs.read_manifest(folder).config["epochs"] == 5
+
+
+def _restart_and_fail(folder: Path, error: Exception, work: Callable[[Run], object]) -> None:
+    with opened(_open(folder, config={**CONFIG, "epochs": 5}, restart=True)) as run:
+        work(run)
+        raise error
+
+
+def test_a_restart_that_fails_before_it_begins_leaves_the_old_run(tmp_path: Path) -> None:
+    folder = _complete(tmp_path / "r")
+    before = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    with pytest.raises(InputError, match="no teacher"):
+        _restart_and_fail(folder, InputError("no teacher"), lambda run: run.choose("n", int))
+    after = {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    assert after == before
+    assert runs.complete_run(folder).config == CONFIG
+
+
+def test_a_restart_that_fails_later_is_a_failed_run(tmp_path: Path) -> None:
+    folder = _complete(tmp_path / "r")
+    with pytest.raises(ValueError, match="boom"):
+        _restart_and_fail(folder, ValueError("boom"), Run.begin)
+    assert runs.read_manifest(folder).status == "failed"
 
 
 @pytest.mark.parametrize("restart", [False, True])

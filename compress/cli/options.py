@@ -36,7 +36,8 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Where CIFAR lies or is downloaded to [default: $COMPRESS_DATA].",
+        help="Where CIFAR lies or is downloaded to; later commands find it again "
+        "[default: $COMPRESS_DATA].",
         rich_help_panel=DATA,
     ),
 ]

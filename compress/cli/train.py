@@ -66,7 +66,7 @@ def train(
     from compress.cli.drawing import draw
     from compress.render.live import make_progress
     from compress.render.tables.train import table
-    from compress.runs import RUNS
+    from compress.runs import RUNS, find_run
     from compress.stages.train import train as stage
 
     if tensorboard:
@@ -74,8 +74,11 @@ def train(
 
         require_tensorboard()
     with make_progress(quiet) as progress:
+        if config.recipe and not config.resume:
+            progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
+        place = find_run(config.resume) if config.resume else config.run_dir
         record = stage(config, progress=progress, flags=given)
-        folder = config.run_dir or RUNS / record.run
+        folder = place or RUNS / record.run
         draw(folder, record.models, None, tensorboard=tensorboard)
         progress.note(f"next: compress distill --teacher {folder}")
     deliver(record, json=json, table=lambda: table(record))

@@ -108,8 +108,8 @@ def distill_config(flags: Mapping[str, Any]) -> DistillConfig:
     Raises:
         ConfigError: A recipe, key or value is unknown or out of bounds.
     """
-    places = ("data", "recipe", "device", "data_dir", "image_size", "split_seed")
-    shared = {key: value for key, value in flags.items() if key in places}
+    both = ("data", "recipe", "device", "data_dir", "image_size", "split_seed", "amp", "workers")
+    shared = {key: value for key, value in flags.items() if key in both}
     training = build(TrainConfig, *layers("train", shared))
     return build(DistillConfig, {"teacher_training": training}, *layers("distill", flags))
 

@@ -18,7 +18,6 @@ DISPLACED = {
     "loss": ("alpha", "temperature", "sweep"),
     "sweep": (),
     "seed": ("seeds", "ensemble"),
-    "student": ("sweep",),
 }
 TABLES = ("about", "data", "train", "distill", "export", "gate")
 
@@ -134,6 +133,8 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
         for name, own in found.get("model_settings", {}).items()
     }
+    if recipe and tables.keys() & {"data", command}:
+        found["recipe"] = str(recipe)
     if "augmentation" in asked:
         asked["augmentation"] = {**found.get("augmentation", {}), **asked["augmentation"]}
     return [found, asked]

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from compress.config.recipes import build, layers
 from compress.config.specs import Augmentation, Frozen, Reference
+from compress.config.train import TrainConfig
 from compress.config.training import Seed
 
 
@@ -30,6 +31,7 @@ class SoftLabelsConfig(Frozen):
         device: `auto` takes CUDA where there is one.
         amp: Number format of the teacher; `auto` measures, and keeps fp32 where answers differ.
         workers: Threads that prepare batches.
+        teacher_training: How the teacher that is looked for where none is named was trained.
     """
 
     teacher: tuple[Reference, ...] = ()
@@ -47,6 +49,7 @@ class SoftLabelsConfig(Frozen):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
+    teacher_training: TrainConfig = TrainConfig()
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -70,4 +73,7 @@ def soft_labels_config(flags: Mapping[str, Any]) -> SoftLabelsConfig:
     known = {key: value for key, value in recipe.items() if key in SoftLabelsConfig.model_fields}
     if known.get("views") is None:
         known["views"] = recipe.get("epochs", SoftLabelsConfig.model_fields["views"].default)
-    return build(SoftLabelsConfig, known, asked)
+    both = ("data", "recipe", "image_size", "split_seed")
+    shared = {key: value for key, value in flags.items() if key in both}
+    training = build(TrainConfig, *layers("train", shared))
+    return build(SoftLabelsConfig, {"teacher_training": training}, known, asked)

@@ -70,6 +70,7 @@ class TrainingConfig(Optimization):
         resume: A run to continue; its own configuration must agree with the flags.
         restart: Begin anew instead of resuming or showing what is there.
         tensorboard: Write TensorBoard event files into the run.
+        recipe: Where values come from that no flag gave; None is the defaults.
     """
 
     data: str = "digits"
@@ -94,6 +95,7 @@ class TrainingConfig(Optimization):
     resume: str | None = None
     restart: bool = False
     tensorboard: bool = False
+    recipe: str | None = None
 
     @field_validator("seeds")
     @classmethod

@@ -8,6 +8,7 @@ Images", 2009, https://www.cs.toronto.edu/~kriz/cifar.html.
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from compress.data.cifar_layouts import CIFAR10, CIFAR100, SIDE, Layout, SourceF
 from compress.data.cifar_pickles import read_batch
 from compress.data.images import ImageSet
 from compress.errors import InputError
+from compress.files import write_text
 from compress.progress import Progress
 
 BLOCK_ROWS = 1000
@@ -54,8 +56,8 @@ def read(
     Args:
         layouts: The layouts to look for; the first can be downloaded.
         split: "train" (50,000 images), "validation" (None: there is none) or "test" (10,000).
-        data_dir: Where to look first and, if given, download to; then `$COMPRESS_DATA` and the
-            cache folder are searched.
+        data_dir: Where to look first and, if given, download to; then `$COMPRESS_DATA`, the cache
+            folder and the place where the data set was last named are searched.
         download: Fetch the files if they are nowhere.
         progress: Shows the download.
 
@@ -81,40 +83,72 @@ def read(
             images[start:end] = pixels.transpose(0, 2, 3, 1)
             labels[start:end] = block_labels
             start = end
+    if data_dir and data_dir in {folder, folder.parent}:
+        _remember_place(layout.dataset, data_dir)
     return ImageSet(f"{layout.dataset} {split}", images, labels, layout.class_names)
 
 
-def roots(data_dir: Path | None) -> tuple[Path, ...]:
-    """The folders that are searched, in order."""
+def roots(data_dir: Path | None, dataset: str) -> tuple[Path, ...]:
+    """The folders that are searched for a data set, in order."""
     named = [data_dir] if data_dir else []
     if place := os.environ.get("COMPRESS_DATA"):
         named.append(Path(place))
-    return (*named, cache_folder() / "data")
+    last = _last_place(dataset)
+    return (*named, cache_folder() / "data", *([last] if last and last not in named else []))
+
+
+def _place_file(dataset: str) -> Path:
+    return cache_folder() / "data" / f"{dataset}.place"
+
+
+def _last_place(dataset: str) -> Path | None:
+    """The folder a data set was last read from because the user named it, on this machine."""
+    try:
+        return Path(_place_file(dataset).read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _remember_place(dataset: str, root: Path) -> None:
+    """Spare `bench` and `gate` the --data-dir; the files' checksums are compared anyway."""
+    place = root.absolute()
+    if place != _last_place(dataset):
+        with suppress(InputError):  # a cache that cannot be written costs nothing but the memory
+            write_text(_place_file(dataset), f"{place}\n")
 
 
 def _locate(
     layouts: tuple[Layout, ...], *, data_dir: Path | None, download: bool, progress: Progress
 ) -> tuple[Layout, Path]:
-    for root in roots(data_dir):
-        for layout in layouts:
-            if (root / layout.folder).is_dir():
-                return layout, root / layout.folder
-            if root.name == layout.folder and root.is_dir():
-                return layout, root
-            if (root / layout.archive.name).is_file():
-                downloads.unpack(layout.archive, root / layout.archive.name, root)
-                return layout, root / layout.folder
     wanted = layouts[0]
+    places = roots(data_dir, wanted.dataset)
+    for root in places:
+        found = _layout_in(root, layouts)
+        if found is not None:
+            return found
     if not download:
-        searched = ", ".join(str(root) for root in roots(data_dir))
+        searched = ", ".join(str(root) for root in places)
         raise InputError(
             f"{wanted.dataset} is in none of {searched}",
             hint=f"unpack {wanted.archive.url} in a folder and name it with --data-dir "
             "or COMPRESS_DATA",
         )
-    root = data_dir or roots(None)[-1]
+    root = data_dir or cache_folder() / "data"
     downloads.fetch(wanted.archive, root, progress=progress)
     return wanted, root / wanted.folder
+
+
+def _layout_in(root: Path, layouts: tuple[Layout, ...]) -> tuple[Layout, Path] | None:
+    """The first layout that a folder, or an archive in it, has, and where its files lie."""
+    for layout in layouts:
+        if (root / layout.folder).is_dir():
+            return layout, root / layout.folder
+        if root.name == layout.folder and root.is_dir():
+            return layout, root
+        if (root / layout.archive.name).is_file():
+            downloads.unpack(layout.archive, root / layout.archive.name, root)
+            return layout, root / layout.folder
+    return None
 
 
 def _binary_blocks(path: Path, file: SourceFile, layout: Layout) -> Iterator[Block]:

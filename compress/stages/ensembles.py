@@ -9,7 +9,7 @@ from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import ConfigError
 from compress.records.distill import EnsembleRow
-from compress.stages.summarize import seedless
+from compress.stages.summarize import by_settings
 from compress.training.results import Finished
 
 ROLES = ("student", "control")
@@ -40,10 +40,12 @@ def average(finished: Sequence[Finished], splits: Splits) -> tuple[EnsembleRow, 
     rows = []
     for role in ROLES:
         members = [one for one in finished if one.row.role == role]
-        by_label: dict[str, list[Finished]] = {}
-        for one in members:
-            by_label.setdefault(seedless(one.row), []).append(one)
-        groups = [(label, group) for label, group in by_label.items() if len(group) < len(members)]
+        alike = by_settings([one.row for one in members])
+        groups = [
+            (label, [members[number] for number in numbers])
+            for label, numbers in alike.items()
+            if len(numbers) < len(members)
+        ]
         groups.append((f"{role}s", members))
         rows += [
             _row(f"average of {len(group)} {label}", group, splits)

@@ -122,7 +122,7 @@ def _data() -> tuple[DataEntry, ...]:
     for layouts in (CIFAR10, CIFAR100):
         places = [
             place
-            for root in roots(None)
+            for root in roots(None, layouts[0].dataset)
             for layout in layouts
             for place in (root / layout.folder, root / layout.archive.name)
             if place.exists()

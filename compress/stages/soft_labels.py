@@ -51,15 +51,16 @@ def soft_labels(
         progress=progress,
     )
 
-    def refuse(_config: TrainConfig) -> NoReturn:
+    def refuse(wanted: TrainConfig) -> NoReturn:
         raise ConfigError(
-            "no complete run of that model on this data", hint="train it with `compress train`"
+            f"no complete run of {wanted.model} on {splits.name}",
+            hint="train it with `compress train`, or name another with --teacher",
         )
 
     members = teaching.members_of(
         config.teacher,
         splits,
-        training=TrainConfig(data=config.data),
+        training=config.teacher_training,
         train=refuse,
         progress=progress,
     )

@@ -35,9 +35,21 @@ def gains_by_image(
     }
 
 
-def seedless(row: StudentRow) -> str:
-    """A student's label without its seed, in a run of several seeds."""
-    return row.label.removesuffix(f"-s{row.seed}")
+def by_settings(rows: Sequence[StudentRow]) -> dict[str, list[int]]:
+    """Which of a run's students differ in nothing but the seed.
+
+    Args:
+        rows: All of them.
+
+    Returns:
+        Positions in `rows` by label; where there are several seeds, by label without its seed.
+    """
+    several = len({row.seed for row in rows}) > 1
+    groups: dict[str, list[int]] = {}
+    for number, row in enumerate(rows):
+        label = row.label.removesuffix(f"-s{row.seed}") if several else row.label
+        groups.setdefault(label, []).append(number)
+    return groups
 
 
 def summarize(
@@ -54,11 +66,9 @@ def summarize(
     """
     if len({row.seed for row in rows}) < 2:
         return ()
-    groups: dict[str, list[StudentRow]] = {}
-    for row in rows:
-        groups.setdefault(seedless(row), []).append(row)
     summary = []
-    for label, group in groups.items():
+    for label, numbers in by_settings(rows).items():
+        group = [rows[number] for number in numbers]
         top1 = evaluate.mean_sd([row.top1 for row in group])
         last = evaluate.mean_sd([row.last_top1 for row in group])
         summary.append(

@@ -147,7 +147,7 @@ def _by_model_name(
     if newest is None:
         progress.note(
             f"no complete run of {training.model} on {splits.name} under {RUNS}/: "
-            "training one first"
+            f"training one first, {training.epochs} epochs; --teacher names another"
         )
         folder = train(training)
     else:

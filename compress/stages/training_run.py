@@ -12,10 +12,10 @@ from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.errors import ConfigError, unknown
-from compress.identity import differences, run_id
+from compress.identity import NOT_ASKED, differences, run_id
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
-from compress.runs import RECORD, RUNS, Run, find_run, read_manifest
+from compress.runs import RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
 
@@ -44,6 +44,8 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
     """
     if config.resume is None:
         return config
+    if config.restart:
+        raise ConfigError("--resume and --restart contradict each other", hint="leave one out")
     folder = find_run(config.resume)
     manifest = read_manifest(folder)
     if manifest.command != command:
@@ -63,11 +65,12 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
         )
     places = {
         key: getattr(config, key)
-        for key in ("data_dir", "workers", "soft_labels", "tensorboard")
+        for key in NOT_ASKED - {"run_dir", "resume", "restart"}
         if key in flags
     }
     stored = type(config).model_validate(manifest.config)
-    return stored.model_copy(update={**places, "run_dir": folder, "resume": None})
+    chosen = {"run_dir": folder, "resume": None, "restart": False}
+    return stored.model_copy(update={**places, **chosen})
 
 
 def run_folder(config: TrainingConfig, what: str) -> tuple[str, Path]:
@@ -80,13 +83,15 @@ def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
     """The record of a complete run that was asked for in the same way, or None.
 
     Raises:
-        InputError: The run's manifest is damaged.
+        InputError: The run's manifest is damaged, or a file of it is missing or altered.
     """
     if config.restart or not (folder / "manifest.json").is_file():
         return None
     manifest = read_manifest(folder)
     if manifest.status != "complete" or differences(manifest.config, as_asked(config)):
         return None
+    for name in manifest.artifacts:
+        checked_file(folder, manifest, name)
     return folder / RECORD
 
 

@@ -64,6 +64,7 @@ def train_students(
         raise ConfigError(
             f"--batch-size {schedule.batch_size} cannot be split evenly among {world.size} ranks"
         )
+    run.begin()
     images = TrainingImages(splits.train, device=device, workers=schedule.workers)
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))

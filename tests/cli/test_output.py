@@ -1,8 +1,10 @@
 """How a command ends: its table, or JSON."""
 
+import os
 from pathlib import Path
 
 import pytest
+from rich.rule import Rule
 
 from compress.cli.output import deliver
 from compress.errors import InputError
@@ -44,3 +46,18 @@ def test_other_ranks_of_torchrun_stay_silent(
     monkeypatch.setenv("RANK", "1")
     deliver(Answer(), json="-", table=never)
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, 132), ("80", 80)])
+def test_a_log_gets_wide_tables_unless_told(
+    columns: str | None,
+    width: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    deliver(Answer(), json=None, table=lambda: Rule(characters="-"))
+    assert capsys.readouterr().out.rstrip("\n") == "-" * width

@@ -106,7 +106,7 @@ def test_the_folder_of_the_files_itself_may_be_named(tmp_path):
 def test_places_are_searched_in_order(tmp_path, monkeypatch):
     monkeypatch.setenv("COMPRESS_DATA", str(tmp_path / "variable"))
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
-    assert cifar.roots(tmp_path / "named") == (
+    assert cifar.roots(tmp_path / "named", "cifar10") == (
         tmp_path / "named",
         tmp_path / "variable",
         tmp_path / "cache" / "data",
@@ -114,6 +114,27 @@ def test_places_are_searched_in_order(tmp_path, monkeypatch):
     small = publish(CIFAR10[0], tmp_path / "variable")
     assert read((small,), "test", tmp_path / "named").count == ROWS
     assert read((small,), "test", None).count == ROWS
+
+
+def test_where_a_user_once_found_the_data_is_searched_last(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COMPRESS_DATA", raising=False)
+    small = publish(CIFAR10[0], tmp_path / "named")
+    assert read((small,), "test", tmp_path / "named").count == ROWS
+    assert read((small,), "test", None).count == ROWS
+    assert cifar.roots(None, "cifar10")[-1] == tmp_path / "named"
+    assert tmp_path / "named" not in cifar.roots(None, "cifar100")
+
+
+def test_damaged_data_are_not_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COMPRESS_DATA", raising=False)
+    small = publish(CIFAR10[0], tmp_path / "named")
+    (tmp_path / "named" / small.folder / "test_batch.bin").write_bytes(b"short")
+    with pytest.raises(InputError, match="test_batch"):
+        read((small,), "test", tmp_path / "named")
+    with pytest.raises(InputError, match="is in none of"):
+        read((small,), "test", None)
 
 
 def test_a_packed_archive_is_unpacked_where_it_lies(tmp_path):

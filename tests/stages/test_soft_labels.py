@@ -116,7 +116,7 @@ def test_the_teacher_of_a_run_is_found_by_its_model() -> None:
 
 
 def test_without_such_a_run_nothing_is_trained() -> None:
-    with pytest.raises(ConfigError, match="no complete run of that model") as caught:
+    with pytest.raises(ConfigError, match="no complete run of resnet18 on digits") as caught:
         fill("resnet18")
     assert "compress train" in caught.value.hint
 

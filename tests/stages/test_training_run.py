@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.config.distill import DistillConfig
 from compress.config.recipes import build
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, InputError
@@ -63,6 +64,35 @@ def test_resume_keeps_the_places_that_were_given(tmp_path: Path) -> None:
     found = resumed(build(TrainConfig, flags), flags, "train")
     assert (found.epochs, found.workers) == (3, 1)
     assert (found.data_dir, found.run_dir, found.resume) == (Path("new"), tmp_path, None)
+
+
+def test_resume_takes_the_limits_of_the_machine_it_is_told(tmp_path: Path) -> None:
+    config = build(DistillConfig, {})
+    Run.open(tmp_path, id="r", command="distill", config=as_asked(config)).close()
+    flags = {"resume": str(tmp_path), "group": 2, "soft_labels_limit_mib": 9}
+    found = resumed(build(DistillConfig, flags), flags, "distill")
+    assert (found.group, found.soft_labels_limit_mib) == (2, 9)
+
+
+def test_resume_never_restarts_what_was_begun_with_restart(tmp_path: Path) -> None:
+    config = build(TrainConfig, {"restart": True})
+    Run.open(tmp_path, id="r", command="train", config=as_asked(config)).close()
+    flags = {"resume": str(tmp_path)}
+    assert not resumed(build(TrainConfig, flags), flags, "train").restart
+    both = {**flags, "restart": True}
+    with pytest.raises(ConfigError, match="--resume and --restart contradict each other"):
+        resumed(build(TrainConfig, both), both, "train")
+
+
+def test_a_complete_run_with_an_altered_file_is_refused(tmp_path: Path) -> None:
+    config = build(TrainConfig, {})
+    run = Run.open(tmp_path, id="r", command="train", config=as_asked(config))
+    (tmp_path / "record.json").write_text("{}")
+    run.finish("complete")
+    run.close()
+    (tmp_path / "record.json").write_text('{"top1": 1.0}')
+    with pytest.raises(InputError, match=r"record\.json differs from its manifest"):
+        finished_record(tmp_path, config)
 
 
 def test_only_a_complete_run_of_the_same_options_is_finished(tmp_path: Path) -> None:

@@ -24,6 +24,9 @@ from compress.render.numbers import (
 )
 from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
 
+MANY = 4
+"""Gains in one table from which on a reader is told of chance."""
+
 STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow", "": ""}
 
 
@@ -65,8 +68,14 @@ def notes(record: DistillRecord) -> str:
         lines.append(
             "The teacher comes from outside: it may have been trained on the validation images."
         )
-    ranges = [(row.kd_gain_low, row.kd_gain_high) for row in record.students]
-    ranges += [(one.kd_gain_low, one.kd_gain_high) for one in record.summary]
+    ranges = [(row.kd_gain_low, row.kd_gain_high) for row in record.summary or record.students]
+    if gains and not record.summary:
+        lines.append(
+            "One seed: how much other seeds would differ is in no range; --seeds 0,1,2 measures it."
+        )
+    compared = sum(low is not None for low, _ in ranges)
+    if compared >= MANY:
+        lines.append(f"{compared} gains are compared: of 20 such ranges, chance misplaces one.")
     if any(verdict(low, high) == HURTS for low, high in ranges):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
@@ -106,7 +115,9 @@ def name(label: str, role: str, joint: str) -> Text:
     return text
 
 
-def gain(value: float | None, low: float | None, high: float | None, joint: str) -> Text:
+def gain(
+    value: float | None, low: float | None, high: float | None, joint: str, *, judged: bool = True
+) -> Text:
     """A KD gain with what its interval says, in the verdict's colour, and the interval.
 
     Args:
@@ -114,11 +125,15 @@ def gain(value: float | None, low: float | None, high: float | None, joint: str)
         low: Lower end of its interval, or None.
         high: Upper end.
         joint: Before the interval: a line break, or spaces.
+        judged: Whether to say it; a single seed of several has no say.
     """
-    said = verdict(low, high)
+    said = verdict(low, high) if judged else ""
     if value is None or low is None or high is None:
         return Text(points(value))
-    return Text.assemble(points(value), " ", (said, STYLES[said]), joint, points_range(low, high))
+    text = Text(points(value))
+    if said:
+        text.append(f" {said}", style=STYLES[said])
+    return text.append(joint + points_range(low, high))
 
 
 def _nothing(_row: TeacherRow) -> str:
@@ -146,7 +161,9 @@ def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
         "gain": _Column(
             "KD gain\npoints",
             _nothing,
-            lambda s: gain(s.kd_gain, s.kd_gain_low, s.kd_gain_high, joint),
+            lambda s: gain(
+                s.kd_gain, s.kd_gain_low, s.kd_gain_high, joint, judged=not record.summary
+            ),
         ),
         "epoch": _Column("best\nepoch", _nothing, lambda s: str(s.selected_epoch)),
         "agreement": _Column("agrees\n%", _nothing, lambda s: percent(s.agreement)),
