@@ -14,6 +14,7 @@ machine meet all of them:
     limit     nothing but the computation on one resident random batch, in the fastest formats:
               teacher forward + student step, and the student step alone
 
+The plain loop has a process of its own, since ours tells the C library to keep freed memory.
 Uncached and cached run the loop of `compress distill` itself. One round before the first is not
 counted. With W2 four students are also trained at once and compared with their parts: one teacher
 sweep and four trainings. Writes benchmarks/records/distill_throughput-<processor>.json. Run it on
@@ -34,7 +35,7 @@ from statistics import median
 import torch
 from rich.console import Console
 from rich.table import Table
-from throughput_variants import COMPANY, IMAGE_SIZE, PAIRS, Limit, OurLoop, Pair, PlainLoop
+from throughput_variants import COMPANY, IMAGE_SIZE, PAIRS, Limit, OurLoop, Pair, PlainProcess
 
 from compress.environment import read_environment
 from compress.errors import CompressError
@@ -68,12 +69,15 @@ def measure(
         order: Shuffles the variants.
         tell: Told of every round.
     """
-    with tempfile.TemporaryDirectory(prefix="throughput-") as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix="throughput-") as folder,
+        PlainProcess(pair, batch_size, device) as plain,
+    ):
         tell(f"{name}: {pair.teacher} -> {pair.student}")
         ours = OurLoop(pair, batch_size, device, Path(folder), amp)
         limit = Limit(pair, batch_size, device, amp)
         work: dict[str, Callable[[], float]] = {
-            "plain": PlainLoop(pair, batch_size, device),
+            "plain": plain,
             "uncached": ours.uncached,
             "cached": ours.cached,
             "limit_teacher": limit.teacher,

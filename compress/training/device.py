@@ -1,13 +1,18 @@
 """Which device to compute on, and what must be said to it."""
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import nn
 
 from compress.errors import MachineError
+from compress.training.allocator import keep_pages
 
 
 def pick_device(wanted: str) -> torch.device:
-    """Resolve `auto`, `cpu` or `cuda`.
+    """Resolve `auto`, `cpu` or `cuda`, and prepare the process for long work there.
 
     Raises:
         MachineError: CUDA is asked for and absent.
@@ -21,6 +26,7 @@ def pick_device(wanted: str) -> torch.device:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
         return torch.device("cuda", torch.cuda.current_device())
+    keep_pages()
     return torch.device("cpu")
 
 
@@ -33,6 +39,52 @@ def synchronize(device: torch.device) -> None:
     """Wait for the device, so that a clock read next means something."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+class Stopwatch:
+    """Adds up the time a device spends on blocks of work, without making anybody wait for it.
+
+    A clock read on the host would count how long it takes to give a CUDA device its work, not how
+    long the work takes: there, events in the device's own queue are read.
+
+    Args:
+        device: What works; on CUDA the current stream of the current device.
+        seconds: Spent before.
+    """
+
+    def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
+        self._device = device
+        self._seconds = seconds
+        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Count the time of a block, unless it raises."""
+        if self._device.type != "cuda":
+            started = time.perf_counter()
+            yield
+            self._seconds += time.perf_counter() - started
+            return
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        yield
+        end.record()
+        self._marks.append((begin, end))
+
+    @property
+    def seconds(self) -> float:
+        """The time of all blocks; waits for the last of them to be done."""
+        for begin, end in self._marks:
+            end.synchronize()
+            self._seconds += begin.elapsed_time(end) / 1000
+        self._marks.clear()
+        return self._seconds
+
+
+def generator_states(device: torch.device) -> list[torch.Tensor]:
+    """What the generators that a computation on a device may draw from are at."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
 
 
 def resident(images: torch.Tensor, device: torch.device) -> torch.Tensor:

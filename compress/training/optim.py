@@ -42,7 +42,7 @@ def build_optimizer(
     momentum: float,
     weight_decay: float,
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or AdamW.
+    """SGD with Nesterov momentum, or AdamW, each weight read and written once per step.
 
     Args:
         modules: What to train.
@@ -57,10 +57,10 @@ def build_optimizer(
     groups = parameter_groups(modules, weight_decay=weight_decay)
     if name == "sgd":
         return torch.optim.SGD(
-            groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, foreach=True
+            groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
         )
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, BETA2), foreach=True)
+        return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, BETA2), fused=True)
     raise ValueError(f"no optimizer {name!r}")
 
 
