@@ -15,7 +15,8 @@ def keep_pages() -> bool:
     By default glibc maps a block of more than some MiB anew at each allocation and unmaps it when
     it is freed, so that every training step pays for clearing the same pages once more: 86,000
     page faults a step for MobileNetV2 at 32 pixels and batch 128. Kept, they are ready after the
-    first steps, in 3 to 9% more memory. The variables are those of mallopt(3). It holds for the whole process and cannot be undone.
+    first steps, in 3 to 9% more memory. The variables are those of mallopt(3). It holds for the
+    whole process and cannot be undone.
 
     Returns:
         Whether it took effect; another C library than glibc is left as it is.
