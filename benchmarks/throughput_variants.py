@@ -37,8 +37,7 @@ from compress.training.loop import Position, run_epochs
 from compress.training.schedule import Schedule
 from compress.training.soft_labels import SoftLabels
 from compress.training.students import POINTWISE_MAP, build_learner
-from compress.training.members import read_member
-from compress.training.teachers import Teacher, Trust
+from compress.training.teachers import Teacher, Trust, read_member
 
 CLASSES = 10
 IMAGE_SIZE = 32
