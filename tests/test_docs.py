@@ -23,14 +23,19 @@ DEFAULT = re.compile(r"\[default: ([^\]]+)\]")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
+def _script(name: str) -> Any:
+    """A script in docs/ as a module."""
+    sys.path.insert(0, str(DOCS))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(DOCS))
+
+
 @pytest.fixture(scope="module")
 def make_commands() -> Any:
     """The script that writes docs/commands.md."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        return importlib.import_module("make_commands")
-    finally:
-        sys.path.remove(str(DOCS))
+    return _script("make_commands")
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +83,14 @@ def _as_number(text: str) -> str | float:
 def test_the_page_of_commands_is_up_to_date(make_commands: Any) -> None:
     written = (DOCS / "commands.md").read_text(encoding="utf-8")
     assert written == make_commands.page(), "run `python docs/make_commands.py`"
+
+
+def test_the_page_of_recipes_is_up_to_date_and_names_every_key() -> None:
+    written = (DOCS / "recipes.md").read_text(encoding="utf-8")
+    make = _script("make_recipes")
+    assert written == make.page(), "run `python docs/make_recipes.py`"
+    for key in set(DistillConfig.model_fields) - make.PLACES:
+        assert f"| `{key}` |" in written
 
 
 @pytest.mark.parametrize("command", COMMANDS)
