@@ -69,6 +69,15 @@ def check_free(folder: Path, source: Source, *, force: bool) -> None:
         )
 
 
+def _recover(folder: Path) -> None:
+    """Bring back what a process was replacing when it was killed, and remove what it left."""
+    for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
+        if folder.exists():
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            old.replace(folder)
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """A temporary sibling to fill; it takes the final name only when the block succeeds.
@@ -78,6 +87,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _recover(folder)
         part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
     except OSError as error:
         raise write_error(folder, error) from error
@@ -89,8 +99,8 @@ def replacing(folder: Path) -> Iterator[Path]:
             folder.replace(old)
         try:
             part.replace(folder)
-        except OSError:
-            if old.exists():
+        except BaseException:
+            if old.exists() and not folder.exists():
                 old.replace(folder)
             raise
         shutil.rmtree(old, ignore_errors=True)

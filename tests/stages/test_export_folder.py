@@ -119,6 +119,39 @@ def test_after_a_failure_the_earlier_folder_is_untouched(
     assert names(tmp_path) == ["net"]
 
 
+def test_what_a_killed_process_was_replacing_comes_back(tmp_path: Path) -> None:
+    """Killed between its two renames, it leaves the old artifact under a hidden name."""
+    hidden = tmp_path / ".net.abc123.old"
+    hidden.mkdir()
+    (hidden / "model.onnx").write_text("old")
+    with replacing(tmp_path / "net") as part:
+        assert (tmp_path / "net" / "model.onnx").read_text() == "old"
+        (part / "model.onnx").write_text("new")
+    assert names(tmp_path) == ["net"]
+    assert (tmp_path / "net" / "model.onnx").read_text() == "new"
+
+
+def test_ctrl_c_between_the_renames_brings_the_earlier_folder_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "net"
+    place.mkdir()
+    (place / "model.onnx").write_text("old")
+    really, moves = Path.replace, []
+
+    def interrupted(self: Path, target: Path) -> Path:
+        moves.append(target)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        return really(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt), replacing(place) as part:
+        (part / "model.onnx").write_text("new")
+    assert names(tmp_path) == ["net"]
+    assert (place / "model.onnx").read_text() == "old"
+
+
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     def fill() -> None:
         with replacing(tmp_path / "net"):
