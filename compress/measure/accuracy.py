@@ -1,6 +1,7 @@
 """What a model file answers for a whole set of images, on every core, and how often that is right.
 
-Answers are kept by model, images, runtime and processor, so that a second bench is instant.
+Answers are kept by model, normalisation, images, runtime and processor, so that a second bench is
+instant.
 """
 
 import hashlib
@@ -24,6 +25,7 @@ from compress.errors import InputError, UnusableError
 from compress.files import sha256_file, write_bytes
 from compress.progress import Progress, Silent
 from compress.records.model_card import ModelCard
+from compress.version import VERSION
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -34,6 +36,11 @@ BLOCK = 64
 CACHE_BYTES = 256 * 1024**2
 DIGEST_BYTES = 32
 ECE_BINS = 15
+DECISIVE = (
+    *("image_size", "channels", "mean", "std", "input_layout"),
+    *("output", "top_k", "classes"),
+)
+"""Fields of a card that decide how images become inputs, and outputs become logits."""
 
 Logits = NDArray[np.float32]
 
@@ -132,7 +139,7 @@ def logits(
         MachineError: The provider is not here.
         UnusableError: An answer is not a number.
     """
-    place = _cache_place(model, images, provider, unsaturated)
+    place = _cache_place(model, card, images, provider, unsaturated)
     answers = _read(place, images.count)
     if answers is None:
         answers = _compute(model, card, images, provider, unsaturated, progress or Silent())
@@ -186,10 +193,16 @@ def _compute(
     return answers
 
 
-def _cache_place(model: Path, images: ImageSet, provider: str, unsaturated: bool) -> Path:
+def _cache_place(
+    model: Path, card: ModelCard, images: ImageSet, provider: str, unsaturated: bool
+) -> Path:
+    """Where answers are kept: named by all that decides them."""
     environment = read_environment()
     key = {
+        "compress": VERSION,
         "model": sha256_file(model),
+        # a file from elsewhere gets these from options, so its own digest does not hold them
+        "card": {name: getattr(card, name) for name in DECISIVE},
         "images": images.sha256,
         "onnxruntime": environment.packages.get("onnxruntime"),
         "numpy": environment.packages.get("numpy"),

@@ -66,6 +66,36 @@ def test_another_model_or_other_images_are_computed_anew(tmp_path: Path) -> None
     assert len(kept()) == 4
 
 
+def test_two_normalisations_of_one_file_do_not_share_their_answers(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx", layout="float-nchw", card=False)
+    images = coloured_images(LABELS)
+    told = opened(model).model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
+    plain = logits(model, told, images)
+    halved = logits(model, told.model_copy(update={"std": (2.0,) * 3}), images)
+    np.testing.assert_allclose(halved, plain / 2, rtol=1e-5)
+    shifted = logits(model, told.model_copy(update={"mean": (0.1, 0.0, 0.0)}), images)
+    assert not np.array_equal(shifted, plain)
+
+
+def test_an_output_taken_for_probabilities_is_not_one_of_logits(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    card, images = opened(model), coloured_images(LABELS)
+    plain = logits(model, card, images)
+    found = logits(model, card.model_copy(update={"output": "softmax"}), images)
+    np.testing.assert_allclose(found, np.log(plain), rtol=1e-5)
+
+
+def test_another_version_of_this_program_computes_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    images = coloured_images(LABELS)
+    logits(model, opened(model), images)
+    monkeypatch.setattr(accuracy, "VERSION", "0.0.0")
+    logits(model, opened(model), images)
+    assert len(kept()) == 2
+
+
 @pytest.mark.parametrize("damage", [b"", b"nonsense", None])
 def test_damaged_kept_answers_are_computed_again(tmp_path: Path, damage: bytes | None) -> None:
     model = write_classifier(tmp_path / "m.onnx")
