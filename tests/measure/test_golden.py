@@ -144,6 +144,49 @@ def test_layers_in_float_make_int8_inexact() -> None:
     assert golden.compare(logits(), moved(logits(), 0, 2, 0.5), mixed).passed
 
 
+def noisy(answers: dict[str, Any], by: float) -> dict[str, Any]:
+    """The same answers, every number moved a little."""
+    return {name: values + np.float32(by) for name, values in answers.items()}
+
+
+HEAD_IN_FLOAT = EXACT.model_copy(update={"quantized_adds": 4, "kept_float": 1, "logit_step": None})
+
+
+def test_a_last_layer_in_float_may_differ_on_every_image() -> None:
+    found = golden.compare(logits(), noisy(logits(), 3e-4), HEAD_IN_FLOAT)
+    assert (found.passed, found.different) == (True, 0)
+    # the logits span 8.5, so eight bits would make steps of 1/30: four of them are 0.133
+    found = golden.compare(logits(), noisy(logits(), 0.13), HEAD_IN_FLOAT)
+    assert (found.passed, found.different, found.max_steps) == (True, 20, None)
+    assert found.allowed == "equal top-1, logits within 0.13"
+    assert not golden.compare(logits(), moved(logits(), 0, 2, 0.14), HEAD_IN_FLOAT).passed
+    assert not golden.compare(logits(), moved(logits(), 0, 1, 6.0), HEAD_IN_FLOAT).passed
+
+
+@pytest.mark.parametrize("output", ["softmax", "top-k"])
+def test_a_softmax_after_residual_adds_may_round_on_every_image(output: str) -> None:
+    card = LOOSE.model_copy(update={"output": output, "top_k": 3})
+    shares = np.tile(np.array([[0.7, 0.2, 0.1]], dtype=np.float32), (20, 1))
+    answers: dict[str, Any] = {"probabilities": shares}
+    if output == "top-k":
+        answers["classes"] = np.tile(np.array([[2, 0, 1]]), (20, 1))
+    given = {**answers, "probabilities": shares * np.float32(1.000001)}
+    assert not np.array_equal(given["probabilities"], shares)
+    found = golden.compare(answers, given, card)
+    assert (found.passed, found.different) == (True, 0)
+    # three images two steps off are more than a tenth
+    given["probabilities"][:3] *= np.float32(0.7)
+    found = golden.compare(answers, given, card)
+    assert (found.passed, found.different) == (False, 3)
+
+
+def test_infinite_answers_fail() -> None:
+    endless = moved(logits(), 0, 0, np.inf)
+    for card in (CARD, EXACT, LOOSE, HEAD_IN_FLOAT):
+        found = golden.compare(logits(), endless, card)
+        assert (found.passed, found.max_difference) == (False, np.inf)
+
+
 def test_floats_must_agree_within_a_thousandth_of_the_largest_logit() -> None:
     assert golden.compare(logits(), moved(logits(), 0, 2, 0.005), CARD).passed
     found = golden.compare(logits(), moved(logits(), 0, 2, 0.007), CARD)
@@ -158,7 +201,7 @@ def test_a_tie_within_the_tolerance_is_no_other_class() -> None:
 
 
 def test_answers_that_are_no_numbers_fail() -> None:
-    for card in (CARD, EXACT, LOOSE, SOFTMAX):
+    for card in (CARD, EXACT, LOOSE, SOFTMAX, HEAD_IN_FLOAT):
         broken = moved(logits(), 0, 0, np.nan)
         assert not golden.compare(logits(), broken, card).passed
 
