@@ -354,6 +354,8 @@ def _answer(order: dict[str, Any]) -> dict[str, Any]:
             threads=order["threads"],
             provider=order["provider"],
             unsaturated=job.unsaturated,
+            # threads of one session that wait busily would take the cores from the next one
+            spinning=order["threads"] == 1,
         )
         load_ms = (time.perf_counter_ns() - start) / 1e6
         samples[job.name] = {"load_ms": load_ms, "rounds": None}

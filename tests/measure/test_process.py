@@ -90,6 +90,24 @@ def test_a_child_works_on_as_many_cores_as_it_has_threads(
         os.sched_setaffinity(0, before)
 
 
+@pytest.mark.parametrize(("threads", "spinning"), [(1, True), (2, False)])
+def test_threads_that_share_cores_do_not_wait_busily(
+    threads: int, spinning: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    real = process.open_session
+
+    def watch(model: Path, **options: object) -> object:
+        asked.append(options["spinning"])
+        return real(model, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(process, "open_session", watch)
+    job = {"name": "a", "model": str(RULER)}
+    order = {"cores": (), "jobs": [job], "seed": 0, "threads": threads}
+    process._answer({**order, "provider": CPU, "seconds": None})
+    assert asked == [spinning]
+
+
 def test_a_folder_called_compress_where_the_user_stands_is_not_imported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
