@@ -46,17 +46,16 @@ def exit_code(
 
     Args:
         verdicts: One per check.
-        inconclusive: What an undecided check counts as, beside others that were decided.
+        inconclusive: What an undecided check counts as, where another check was decided.
 
     Returns:
-        1 if any check failed (or is undecided and counts as a failure), 6 if any is undecided or
-        nothing at all was decided, else 0. Nothing compared is never a pass.
+        1 if any check failed, 6 if nothing at all was decided; then what `inconclusive` says if
+        any is undecided, 6 where it says nothing, else 0. Nothing compared is neither good nor bad.
     """
     if Verdict.FAIL in verdicts:
         return FAILED
-    undecided = Verdict.INCONCLUSIVE in verdicts
-    if inconclusive == "fail" and undecided:
-        return FAILED
     if Verdict.PASS not in verdicts:
         return UNDECIDED
-    return UNDECIDED if undecided and inconclusive is None else PASSED
+    if Verdict.INCONCLUSIVE not in verdicts:
+        return PASSED
+    return {None: UNDECIDED, "pass": PASSED, "fail": FAILED}[inconclusive]

@@ -19,16 +19,15 @@ def junit(record: GateRecord, *, inconclusive: str | None) -> str:
     Args:
         record: The verdicts.
         inconclusive: What an undecided check counts as: "fail" is a failure, "pass" skipped, None
-            an error.
+            an error. All are errors where the whole gate is inconclusive: it is not green then.
 
     Returns:
         XML text.
     """
     kinds = {"fail": "failure", "pass": "skipped", None: "error"}
-    tags = ["" if check.outcome == "pass" else "failure" for check in record.checks]
-    for number, check in enumerate(record.checks):
-        if check.outcome == "inconclusive":
-            tags[number] = kinds[inconclusive]
+    undecided = "error" if record.outcome == "inconclusive" else kinds[inconclusive]
+    words = {"pass": "", "fail": "failure", "inconclusive": undecided}
+    tags = [words[check.outcome] for check in record.checks]
     suite = ElementTree.Element(
         "testsuite",
         name="compress gate",
@@ -119,12 +118,17 @@ def _cell(text: str) -> str:
 
 
 def annotations(record: GateRecord, *, inconclusive: str | None) -> list[str]:
-    """GitHub Actions' workflow commands for what did not pass, one line each."""
+    """GitHub Actions' workflow commands for what did not pass, one line each.
+
+    Args:
+        record: The verdicts.
+        inconclusive: What an undecided check counts as; "pass" makes it a warning, unless the whole
+            gate is inconclusive.
+    """
+    accepted = inconclusive == "pass" and record.outcome != "inconclusive"
 
     def kind(check: Check) -> str:
-        if check.outcome == "fail" or inconclusive == "fail":
-            return "error"
-        return "warning" if inconclusive == "pass" else "error"
+        return "warning" if check.outcome == "inconclusive" and accepted else "error"
 
     return [
         f"::{kind(check)} title={_property(f'compress gate: {headline(check)}')}"

@@ -41,10 +41,21 @@ def test_junit_has_one_case_per_check() -> None:
     assert error.get("type") == "inconclusive"
 
 
-@pytest.mark.parametrize(("policy", "tag"), [("fail", "failure"), ("pass", "skipped")])
-def test_an_undecided_check_is_what_the_user_says_it_is(policy: str, tag: str) -> None:
-    (case,) = suite(verdicts(OPEN, code=6), inconclusive=policy)
+@pytest.mark.parametrize(
+    ("policy", "code", "tag"), [("fail", 1, "failure"), ("pass", 0, "skipped")]
+)
+def test_an_undecided_check_is_what_the_user_says_it_is(policy: str, code: int, tag: str) -> None:
+    _, case = suite(verdicts(check(), OPEN, code=code), inconclusive=policy)
     assert case.find(tag) is not None
+
+
+@pytest.mark.parametrize("policy", ["fail", "pass", None])
+def test_a_gate_that_decided_nothing_is_never_green(policy: str | None) -> None:
+    found = suite(verdicts(OPEN, code=6), inconclusive=policy)
+    assert (found.get("errors"), found.get("skipped")) == ("1", "0")
+    assert found[0].find("error") is not None
+    (line,) = annotations(verdicts(OPEN, code=6), inconclusive=policy)
+    assert line.startswith("::error ")
 
 
 def test_junit_survives_names_that_xml_forbids() -> None:
@@ -89,10 +100,12 @@ def test_annotations_name_what_did_not_pass_on_one_line_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "kind"), [(None, "error"), ("fail", "error"), ("pass", "warning")]
+    ("policy", "code", "kind"), [(None, 6, "error"), ("fail", 1, "error"), ("pass", 0, "warning")]
 )
-def test_undecided_checks_are_annotated_as_they_count(policy: str | None, kind: str) -> None:
-    (line,) = annotations(verdicts(OPEN, code=6), inconclusive=policy)
+def test_undecided_checks_are_annotated_as_they_count(
+    policy: str | None, code: int, kind: str
+) -> None:
+    (line,) = annotations(verdicts(check(), OPEN, code=code), inconclusive=policy)
     assert line.startswith(f"::{kind} ")
 
 
