@@ -36,7 +36,16 @@ def gate(
             rich_help_panel=options.MODELS,
         ),
     ] = None,
-    teacher: measuring.Teacher = None,
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            "--teacher",
+            metavar="ARTIFACT[:option=value,…]",
+            help="Another model to compare with: an artifact or an .onnx file "
+            "(FILE:normalization=NAME where it does not tell).",
+            rich_help_panel=options.MODELS,
+        ),
+    ] = None,
     student: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,7 +60,7 @@ def gate(
         typer.Option(
             "--precision",
             metavar="fp32,int8,fp16",
-            help="Judge these forms only.",
+            help="Judge these forms only; one that a model lacks cannot be told.",
             rich_help_panel=options.MODELS,
         ),
     ] = None,
@@ -148,7 +157,7 @@ def gate(
         typer.Option(
             "--inconclusive",
             metavar="pass|fail",
-            help="What an undecided check counts as, instead of exit code 6. A gate that compared "
+            help="What an undecided check counts as, instead of exit code 6. A gate that decided "
             "nothing ends with 6 all the same.",
             rich_help_panel=VERDICT,
         ),
@@ -184,7 +193,7 @@ def gate(
 ) -> None:
     """Judge accuracy, size and latency by limits: exit code 0 passed, 1 failed, 6 cannot tell."""
     from compress.config import recipes
-    from compress.config.gate import GateConfig, project_table
+    from compress.config.gate import RECORD_SUFFIX, GateConfig, project_table, without_measuring
 
     given = options.asked(
         {
@@ -219,6 +228,8 @@ def gate(
     layers: list[dict[str, Any]] = [project_table(Path("pyproject.toml"))]
     if recipe is not None:
         layers.append(recipes.load(recipe).get("gate", {}))
+    if target.endswith(RECORD_SUFFIX):  # standing settings are no request to measure it
+        layers = [without_measuring(layer) for layer in layers]
     config = recipes.build(GateConfig, *layers, given)
 
     from compress.render.live import make_progress

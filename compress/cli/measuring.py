@@ -1,4 +1,4 @@
-"""Options of the commands that measure: bench and gate."""
+"""Options of the commands that measure."""
 
 from typing import Annotated
 

@@ -1,6 +1,7 @@
 """What `compress gate` requires."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -18,6 +19,13 @@ ACCURACY = (
 )  # fmt: skip
 TIMES = ("max_latency_ratio", "max_p90_ms", "max_latency_regression")
 THRESHOLDS = (*ACCURACY, "max_size_kib", *TIMES)
+MEASURING = (
+    *(name for name in MeasuringConfig.model_fields if name not in THRESHOLDS),
+    "teacher",
+)
+"""What says how to measure, and so means nothing for a record."""
+
+RECORD_SUFFIX = ".json"
 
 
 class GateConfig(MeasuringConfig):
@@ -26,7 +34,7 @@ class GateConfig(MeasuringConfig):
     Attributes:
         target: Export folder, artifact folder, .onnx file, run, `last`, or the JSON of a bench.
         baseline: What to compare with: an artifact, measured in the same call, or a bench's JSON.
-        teacher: Another file to compare with, as in bench.
+        teacher: Another artifact or .onnx file to compare with.
         student: Labels to judge; empty judges every row but the teacher's.
         precision: Precisions to judge; empty judges all.
         min_top1: Lowest top-1.
@@ -38,7 +46,7 @@ class GateConfig(MeasuringConfig):
         max_p90_ms: Largest 90th percentile of the latency on this machine, in milliseconds.
         max_latency_regression: Largest growth of the latency against the baseline; 0.05 is 1.05x.
         max_top1_regression: Largest top-1 lost against the baseline.
-        inconclusive: What an undecided check counts as, beside decided ones.
+        inconclusive: What an undecided check counts as, where another check was decided.
         junit: JUnit file to write.
         markdown: Markdown file to write.
     """
@@ -86,12 +94,48 @@ class GateConfig(MeasuringConfig):
         values = {name: getattr(self, name) for name in THRESHOLDS}
         return {name: float(value) for name, value in values.items() if value is not None}
 
+    @property
+    def judges_record(self) -> bool:
+        """Whether the target is the JSON of a bench, which is not measured again."""
+        return self.target.target.endswith(RECORD_SUFFIX)
+
+    @property
+    def baseline_is_record(self) -> bool:
+        """Whether the baseline is the JSON of a bench."""
+        return self.baseline is not None and self.baseline.target.endswith(RECORD_SUFFIX)
+
     @model_validator(mode="after")
     def _something_to_judge(self) -> Self:
         if not self.thresholds:
             names = ", ".join("--" + name.replace("_", "-") for name in THRESHOLDS)
             raise ConfigError("no threshold to judge by", hint=f"set at least one of {names}")
         return self
+
+    @model_validator(mode="after")
+    def _a_record_is_not_measured(self) -> Self:
+        given = [name for name in MEASURING if name in self.model_fields_set]
+        if self.judges_record and given:
+            options = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise ConfigError(
+                f"no meaning for the record {self.target}: {options}",
+                hint="give an artifact, which is measured",
+            )
+        if self.judges_record and self.baseline is not None and not self.baseline_is_record:
+            raise ConfigError(
+                f"{self.target} is a record and {self.baseline} is not",
+                hint="give both as records, or both as artifacts (measured beside each other)",
+            )
+        if self.on is not None and self.baseline_is_record:
+            raise ConfigError(
+                f"--baseline {self.baseline} is a record, and --on {self.on} measures there",
+                hint="give the baseline as an artifact: both are measured beside each other there",
+            )
+        return self
+
+
+def without_measuring(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """A table of settings without those that say how to measure."""
+    return {key: value for key, value in layer.items() if key.replace("-", "_") not in MEASURING}
 
 
 def project_table(path: Path) -> dict[str, Any]:

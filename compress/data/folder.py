@@ -71,6 +71,8 @@ def read(folder: Path, *, image_size: int | None, progress: Progress) -> dict[st
 def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> ImageSet:
     """Read the test pictures of a folder, or the folder itself where it has no `test`.
 
+    Classes without a picture are kept, so that who measures can name them.
+
     Args:
         folder: Holds `test/<class>/*`, or `<class>/*`, or unlabelled pictures.
         image_size: As in `read`.
@@ -81,7 +83,8 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
 
     Raises:
         ConfigError: As in `read`.
-        InputError: As in `read`, or there is no picture at all.
+        InputError: There is no picture at all, one cannot be read, or a class is not among those
+            of `train`.
     """
     place = _split_folder(folder, "test")
     if place is None:
@@ -91,10 +94,12 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
             size = image_size or common_size(flat)
             pixels = read_pictures(flat, image_size=size, progress=progress)
             return ImageSet(folder.name, pixels, None, ())
-    found = _labelled(place)
+    found = _labelled(place, gaps=True)
     train = _split_folder(folder, "train")
     if train is not None and place != folder:
-        _same_classes(folder, "test", list(found), _class_names(train))
+        names = _class_names(train)
+        _same_classes(folder, "test", sorted({*found, *names}), names)
+        found = {name: found.get(name, []) for name in names}
     size = image_size or common_size([path for paths in found.values() for path in paths])
     return _image_set(f"{folder.name} test", found, size, progress)
 
@@ -170,13 +175,13 @@ def _class_names(folder: Path) -> list[str]:
         raise InputError(f"cannot read folder {folder}: {error.strerror}") from error
 
 
-def _labelled(folder: Path) -> dict[str, list[Path]]:
-    """Pictures by class, both sorted."""
+def _labelled(folder: Path, *, gaps: bool = False) -> dict[str, list[Path]]:
+    """Pictures by class, both sorted; classes without any only where gaps are allowed."""
     found = {name: pictures_in(folder / name) for name in _class_names(folder)}
-    if not found:
+    if not any(found.values()) and (gaps or not found):
         raise InputError(f"{folder} holds no pictures and no folders of pictures")
     for name, paths in found.items():
-        if not paths:
+        if not paths and not gaps:
             raise InputError(
                 f"class folder {folder / name} holds no pictures",
                 hint=f"picture files end in {', '.join(sorted(SUFFIXES))}",

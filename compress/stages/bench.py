@@ -25,14 +25,18 @@ class Wanted:
     Attributes:
         answers: Accuracy and agreement.
         times: Latency.
-        whole: With the times, memory and the machine's peaks.
+        inputs: Time with test images even where no row is asked about them.
+        peaks: With the times, the machine's peaks.
+        memory: With the times, the memory of every row.
         per_class: Accuracy of every class.
         enough: When the times decide; None is when their ratios are narrow.
     """
 
     answers: bool = True
     times: bool = True
-    whole: bool = True
+    inputs: bool = False
+    peaks: bool = True
+    memory: bool = True
     per_class: bool = False
     enough: Callable[[BenchRecord], bool] | None = None
 
@@ -100,8 +104,9 @@ def measure_rows(
     answers = Answers()
     notes: list[str] = []
     size = next((row.card.image_size for row in rows if row.role != "teacher"), 0)
-    if wanted.answers:
+    if wanted.answers or wanted.inputs:
         images = bench_answers.load_images(everything, config, progress)
+    if wanted.answers:
         notes += bench_answers.missing_notes(images, size)
         for note in notes:
             progress.note(note)
@@ -110,9 +115,14 @@ def measure_rows(
             unjudged = [f"{key}: {reason}" for key, reason in answers.reasons.items()]
             if images.record(size) is not None and not answers.labels and answers.logits:
                 unjudged = []  # said once: the images have no labels
-            for note in unjudged:
+            unsaturated = [
+                f"{row.key}: accuracy of a run without saturation, as {row.card.target} computes"
+                for row in everything
+                if row.unsaturated and row.key in answers.logits
+            ]
+            for note in (said := [*unjudged, *answers.notes, *unsaturated]):
                 progress.note(note)
-            notes += unjudged
+            notes += said
     qualities = {
         row.key: bench_answers.quality(
             row, answers, images, per_class=wanted.per_class, **partners[row.key]
@@ -150,14 +160,14 @@ def measure_rows(
         everything,
         config,
         images=images.of_size,
-        whole=wanted.whole,
+        peaks=wanted.peaks,
+        memory=wanted.memory,
         enough=None if enough is None else lambda seen: enough(record(seen)),
         progress=progress,
     )
-    unstable = bench_times.instability_notes(timed)
-    for note in unstable:
+    for note in (said := bench_times.timing_notes(timed)):
         progress.note(note)
-    notes += unstable
+    notes += said
     return record(timed)
 
 

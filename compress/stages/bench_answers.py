@@ -20,6 +20,9 @@ from compress.stages.bench_rows import Row
 
 Correct = NDArray[np.bool_]
 
+NAMED = 8
+"""Missing classes that a message names."""
+
 
 @dataclass(frozen=True)
 class AskedImages:
@@ -30,6 +33,7 @@ class AskedImages:
         of_size: By height and width in pixels.
         all_images: How many there were before `--limit`.
         named: Whether the user named the data, so that every row is asked about it.
+        classes: That the models tell apart; empty where they do not say, or know other ones.
         reason: Why there are none.
     """
 
@@ -37,6 +41,7 @@ class AskedImages:
     of_size: Mapping[int, ImageSet] = field(default_factory=dict)
     all_images: int = 0
     named: bool = False
+    classes: tuple[str, ...] = ()
     reason: str = ""
 
     def record(self, size: int) -> BenchData | None:
@@ -44,18 +49,21 @@ class AskedImages:
         images = self.of_size.get(size) or next(iter(self.of_size.values()), None)
         if images is None or self.name is None:
             return None
-        labels = images.labels
-        met = set(range(images.classes)) if labels is None else set(labels.tolist())
         return BenchData(
             name=self.name,
             sha256=images.sha256,
             images=images.count,
             of=self.all_images,
-            labelled=labels is not None,
-            missing_classes=tuple(
-                name for number, name in enumerate(images.class_names) if number not in met
-            ),
+            labelled=images.labels is not None,
+            missing_classes=self._missing(images),
         )
+
+    def _missing(self, images: ImageSet) -> tuple[str, ...]:
+        """The classes of the models, or of the data, that no labelled image shows."""
+        if images.labels is None:
+            return ()
+        met = {images.class_names[number] for number in np.unique(images.labels)}
+        return tuple(name for name in self.classes or images.class_names if name not in met)
 
 
 def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress) -> AskedImages:
@@ -89,7 +97,21 @@ def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress
         found[size] = images
     if count == 0:
         return AskedImages(reason=f"{name} has no test images")
-    return AskedImages(name, found, count, named=config.data is not None)
+    return AskedImages(
+        name,
+        found,
+        count,
+        named=config.data is not None,
+        classes=_known_classes(rows, next(iter(found.values()))),
+    )
+
+
+def _known_classes(rows: Sequence[Row], images: ImageSet) -> tuple[str, ...]:
+    """What the first student tells apart, if the images show nothing else."""
+    names = next(
+        (row.card.class_names for row in rows if row.role != "teacher" and row.card.class_names), ()
+    )
+    return names if set(images.class_names) <= set(names) else ()
 
 
 class WrongSizeError(InputError):
@@ -124,12 +146,14 @@ class Answers:
         correct: By row key, bool (images,), for rows asked about labelled images.
         labels: By row key, int64 (images,), as numbers of the row's own outputs.
         reasons: Why a row was not asked, or not judged.
+        notes: What was taken for granted.
     """
 
     logits: dict[str, accuracy.Logits] = field(default_factory=dict)
     correct: dict[str, Correct] = field(default_factory=dict)
     labels: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Progress) -> Answers:
@@ -170,6 +194,10 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
         if labels is None:
             answers.reasons[row.key] = f"{own.name} has no labels"
             continue
+        if not row.card.class_names:
+            answers.notes.append(
+                f"{row.key}: names no classes, so those of {own.name} are taken in their order"
+            )
         answers.labels[row.key] = labels
         answers.correct[row.key] = logits.argmax(axis=1) == labels
     return answers
@@ -242,7 +270,7 @@ def quality(
     }
     if per_class:
         own = images.of_size[row.card.image_size]
-        fields["per_class"] = _per_class(own, answers.correct[row.key])
+        fields["per_class"] = _per_class(own, answers.correct[row.key], images.classes)
     return fields
 
 
@@ -276,10 +304,14 @@ def _difference(row: Row, other: Row | None, answers: Answers) -> Difference | N
     )
 
 
-def _per_class(images: ImageSet, correct: Correct) -> tuple[ClassAccuracy, ...]:
+def _per_class(
+    images: ImageSet, correct: Correct, known: Sequence[str]
+) -> tuple[ClassAccuracy, ...]:
+    """Every class of the images, and those that the models know besides."""
     labels = images.known_labels
     counts = np.bincount(labels, minlength=images.classes)
     hits = np.bincount(labels, weights=correct, minlength=images.classes)
+    besides = [name for name in known if name not in images.class_names]
     return tuple(
         ClassAccuracy(
             name=name,
@@ -287,7 +319,7 @@ def _per_class(images: ImageSet, correct: Correct) -> tuple[ClassAccuracy, ...]:
             top1=float(hits[number] / counts[number]) if counts[number] else None,
         )
         for number, name in enumerate(images.class_names)
-    )
+    ) + tuple(ClassAccuracy(name=name, images=0, top1=None) for name in besides)
 
 
 def missing_notes(images: AskedImages, size: int) -> list[str]:
@@ -301,5 +333,14 @@ def missing_notes(images: AskedImages, size: int) -> list[str]:
     if not record.labelled:
         notes.append(f"{record.name} has no labels: latency and agreement only")
     if record.missing_classes:
-        notes.append(f"no test images of {', '.join(record.missing_classes)}")
+        notes.append(missing_classes(record))
     return notes
+
+
+def missing_classes(data: BenchData) -> str:
+    """Which classes no image shows, the first of them by name; empty where all are there."""
+    names = data.missing_classes
+    if not names:
+        return ""
+    more = f" and {len(names) - NAMED} more classes" if len(names) > NAMED else ""
+    return f"no test images of {', '.join(names[:NAMED])}{more}"

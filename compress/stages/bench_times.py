@@ -66,7 +66,8 @@ def time_rows(
     config: MeasuringConfig,
     *,
     images: Mapping[int, ImageSet],
-    whole: bool,
+    peaks: bool,
+    memory: bool,
     enough: Callable[[Timed], bool] | None = None,
     progress: Progress,
 ) -> Timed:
@@ -76,7 +77,8 @@ def time_rows(
         rows: What to time.
         config: Threads, provider and longest time.
         images: Test images by size, to time with; golden or drawn ones take their place.
-        whole: Also measure the machine's peaks and each row's memory.
+        peaks: Also measure the machine's peaks, in the same processes.
+        memory: Also measure each row's memory, in processes of its own.
         enough: Whether what was seen decides the question; None asks for narrow ratios.
         progress: Shows the time that passes.
 
@@ -98,14 +100,14 @@ def time_rows(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compress-")))
         jobs = _jobs(timed, images, folder)
-        memory: dict[str, int] = {}
-        if whole:
+        held: dict[str, int] = {}
+        if memory:
             for job in jobs:
                 result = run_process(
                     [job], threads=config.threads, provider=config.provider, seconds=None
                 )
-                memory[job.name] = result.peak_bytes
-        beside = [Job(RULER, str(roofline.RULER)), *(roofline.jobs() if whole else ())]
+                held[job.name] = result.peak_bytes
+        beside = [Job(RULER, str(roofline.RULER)), *(roofline.jobs() if peaks else ())]
         found = measure(
             [*jobs, *beside],
             threads=config.threads,
@@ -114,8 +116,7 @@ def time_rows(
             enough=lambda measurement: ask(Timed(measurement, timed, reasons)),
             progress=progress,
         )
-    peaks = roofline.peaks(found) if whole else None
-    return Timed(found, timed, reasons, memory, peaks)
+    return Timed(found, timed, reasons, held, roofline.peaks(found) if peaks else None)
 
 
 def narrow(timed: Timed) -> bool:
@@ -239,9 +240,9 @@ def peaks_record(peaks: roofline.Peaks) -> PeaksRecord:
     )
 
 
-def instability_notes(timed: Timed) -> list[str]:
-    """A warning for each row whose times mean little."""
-    notes = []
+def timing_notes(timed: Timed) -> list[str]:
+    """A word for each row that was not timed, and a warning for each whose times mean little."""
+    notes = [f"{key}: latency not measured here: {why}" for key, why in timed.reasons.items()]
     for row in timed.rows:
         samples = timed.measurement.samples(row.key)
         variation = timed.measurement.variation(row.key)

@@ -10,6 +10,7 @@ from compress.records.bench import BenchModel, BenchRecord
 from compress.records.gate import Check
 from compress.stages import gate_figures
 from compress.stages.gate_figures import Baseline, Finding, Found, Judged
+from compress.stages.gate_rows import Form
 
 Unit = Literal["fraction", "ratio", "ms", "KiB"]
 
@@ -20,6 +21,7 @@ def judge(
     models: Sequence[BenchModel],
     *,
     baseline: Baseline | None,
+    absent: Sequence[Form] = (),
     names: Sequence[str] | None = None,
 ) -> list[Check]:
     """Every check of some rows.
@@ -29,11 +31,12 @@ def judge(
         record: Where the rows come from: images, machine, and the teacher.
         models: The rows to judge.
         baseline: What to compare with; None without one.
+        absent: Forms that were asked for and are not there.
         names: The thresholds to apply; None applies all that are set.
 
     Returns:
-        One check per threshold and row it applies to; a threshold that applies to no row gives
-        one inconclusive check.
+        One check per threshold and row it applies to, an inconclusive one for every absent form;
+        a threshold that applies to nothing gives one inconclusive check.
     """
     judged = Judged(config, record, baseline)
     checks: list[Check] = []
@@ -46,17 +49,32 @@ def judge(
             for model in models
             if (finding := rule.find(judged, model)) is not None
         ]
-        checks += own or [
-            Check(
-                name=option(name),
-                row="",
-                outcome="inconclusive",
-                limit=rule.limit(limit),
-                unit=rule.unit,
-                reason="there is no row to compare",
-            )
+        own += [
+            _open(name, f"{model} {precision}", rule, limit, f"{model} has no {precision} form")
+            for model, precision in absent
+            if precision != "fp32" or not _judges_forms(config, name)
         ]
+        checks += own or [_open(name, "", rule, limit, "there is no row to compare")]
     return checks
+
+
+def _judges_forms(config: GateConfig, name: str) -> bool:
+    """Whether a threshold compares other forms with fp32, and so does not apply to fp32."""
+    return name == "max_quant_drop" or (
+        name == "max_latency_ratio" and config.latency_reference == "fp32"
+    )
+
+
+def _open(name: str, row: str, rule: "Rule", limit: float, reason: str) -> Check:
+    """A check for which there is no figure."""
+    return Check(
+        name=option(name),
+        row=row,
+        outcome="inconclusive",
+        limit=rule.limit(limit),
+        unit=rule.unit,
+        reason=reason,
+    )
 
 
 def option(name: str) -> str:
@@ -65,12 +83,9 @@ def option(name: str) -> str:
 
 
 def _check(name: str, model: BenchModel, rule: "Rule", limit: float, finding: Finding) -> Check:
-    bound = rule.limit(limit)
     if isinstance(finding, str):
-        return Check(
-            name=option(name), row=model.label, outcome="inconclusive", limit=bound,
-            unit=rule.unit, reason=finding,
-        )  # fmt: skip
+        return _open(name, model.label, rule, limit, finding)
+    bound = rule.limit(limit)
     verdict = (at_least if rule.least else at_most)(finding.low, finding.high, bound)
     return Check(
         name=option(name),

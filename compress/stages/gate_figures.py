@@ -13,6 +13,7 @@ from compress.config.gate import GateConfig
 from compress.measure.process import PROCESSES
 from compress.records.bench import BenchModel, BenchRecord, Difference, Ratio
 from compress.records.document import Environment
+from compress.stages.bench_answers import missing_classes
 
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""
@@ -71,10 +72,13 @@ class Judged:
     def fraction(self, value: float, low: float, high: float, **more: str) -> Found:
         """A figure over the test images, exact where all were asked."""
         value = round(value, ROUNDING)
+        data = self.record.data
+        missing = "" if data is None else missing_classes(data)
         if self.exact:
             interval = f"95% interval for other images {low:.4f} to {high:.4f}"
-            return Found(value, value, value, note=interval, **more)
-        return Found(value, round(low, ROUNDING), round(high, ROUNDING), **more)
+            note = "; ".join(filter(None, (interval, missing)))
+            return Found(value, value, value, note=note, **more)
+        return Found(value, round(low, ROUNDING), round(high, ROUNDING), note=missing, **more)
 
 
 def _no_answers(model: BenchModel) -> str:
@@ -231,9 +235,12 @@ def incomparable(record: BenchRecord, baseline: BenchRecord) -> str:
         return f"other settings ({settings[0][0]}, {settings[0][1]} threads)"
     if baseline.ruler_sha256 != record.ruler_sha256:
         return "another ruler: it comes from another version of compress"
-    data = [None if each.data is None else each.data.name for each in (baseline, record)]
-    if data[0] != data[1]:
-        return f"other data ({data[0] or 'none'}, this is {data[1] or 'none'})"
+    old, new = baseline.data, record.data
+    if (old is None) != (new is None) or (
+        old is not None and new is not None and old.name != new.name and old.sha256 != new.sha256
+    ):
+        names = ["none" if data is None else data.name for data in (old, new)]
+        return f"other data ({names[0]}, this is {names[1]}): name the same with --data"
     return ""
 
 

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.conftest import RunCli
+from tests.fake_bench import record, row
 from tests.tiny_models import coloured_images, write_export, write_folder
 
 
@@ -77,6 +78,8 @@ def test_limits_come_from_the_project_under_recipe_and_flags(run_cli: RunCli, he
         ("", ("--max-size-kib", 5, "--inconclusive", "maybe"), 2, "--inconclusive maybe"),
         ("", ("--max-p90-ms", 5, "--latency-reference", "x"), 2, "--latency-reference x"),
         ("", ("--max-size-kib", 5, "--baseline", "gone.json"), 3, "gone.json does not exist"),
+        ("", ("--max-p90-ms", 5, "--baseline", "b.json", "--on", "pi"), 2, "b.json is a record"),
+        ("", ("--max-top1-drop", 0.1, "--teacher", "t.pth"), 2, "--teacher t.pth is no model file"),
     ],
 )
 def test_what_cannot_be_is_one_line_with_its_exit_code(
@@ -87,6 +90,20 @@ def test_what_cannot_be_is_one_line_with_its_exit_code(
     assert (finished.code, finished.stdout) == (code, "")
     assert said in finished.stderr
     assert "Traceback" not in finished.stderr
+
+
+def test_a_record_is_judged_whatever_the_project_says_of_measuring(
+    run_cli: RunCli, here: Path
+) -> None:
+    (here / "pyproject.toml").write_text(
+        "[tool.compress.gate]\nmin-top1 = 0.6\nmax-seconds = 3\ndata = 'images'\n"
+    )
+    (here / "bench.json").write_text(record(row()).to_json())
+    finished = run_cli("gate", "bench.json", cwd=here)
+    assert finished.code == 0, finished.stderr
+    finished = run_cli("gate", "bench.json", "--limit", 5, "--threads", 2, cwd=here)
+    assert (finished.code, finished.stdout) == (2, "")
+    assert "no meaning for the record bench.json: --threads, --limit" in finished.stderr
 
 
 def test_reports_are_written_for_what_reads_them(run_cli: RunCli, here: Path) -> None:

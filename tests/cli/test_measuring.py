@@ -18,7 +18,7 @@ def test_bench_and_gate_both_take_it(option: str) -> None:
 
 
 def test_they_are_the_same_option_in_both() -> None:
-    for name in ("teacher", "threads", "on"):
+    for name in ("provider", "threads", "on"):
         kinds = [
             inspect.signature(command).parameters[name].annotation for command in (bench, gate)
         ]

@@ -3,7 +3,12 @@ from pathlib import Path
 import pytest
 
 from compress.config import recipes
-from compress.config.gate import THRESHOLDS, GateConfig, project_table
+from compress.config.gate import (
+    THRESHOLDS,
+    GateConfig,
+    project_table,
+    without_measuring,
+)
 from compress.errors import ConfigError, InputError
 
 
@@ -34,6 +39,31 @@ def test_a_limit_of_zero_is_a_limit() -> None:
 def test_limits_out_of_bounds_are_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=f"--{name.replace('_', '-')} {value}"):
         build({name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *[("data", "images"), ("data_dir", "x"), ("threads", 2), ("max_seconds", 3), ("limit", 9)],
+        *[("on", "pi"), ("provider", "CPU"), ("strict", True), ("teacher", "t.onnx")],
+    ],
+)
+def test_a_record_cannot_be_measured_in_another_way(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"no meaning for the record b.json: --{name[:3]}"):
+        build({"target": "b.json", "min_top1": 0.9, name: value})
+    assert build({"target": "b", "min_top1": 0.9, name: value}).thresholds
+
+
+def test_settings_that_measure_can_be_left_out_of_a_table() -> None:
+    table = {"max-seconds": 5, "data_dir": "x", "min-top1": 0.9, "max-size-kib": 3}
+    assert without_measuring(table) == {"min-top1": 0.9, "max-size-kib": 3}
+
+
+def test_records_and_artifacts_are_not_compared_with_each_other_where_they_cannot_be() -> None:
+    with pytest.raises(ConfigError, match=r"b\.json is a record and old is not"):
+        build({"target": "b.json", "baseline": "old", "min_top1": 0.9})
+    with pytest.raises(ConfigError, match=r"old\.json is a record, and --on pi measures there"):
+        build({"baseline": "old.json", "on": "pi", "max_latency_regression": 0.1})
 
 
 def test_an_unknown_precision_lists_the_known_ones() -> None:

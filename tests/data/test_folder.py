@@ -104,7 +104,31 @@ def test_a_split_that_lacks_a_class_is_refused(pets):
     picture(pets / "train/emu/x.png", 1)
     with pytest.raises(InputError, match="test folder differ from train: it lacks emu"):
         folder.read(pets, image_size=None, progress=Silent())
-    with pytest.raises(InputError, match="lacks emu"):
+
+
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_benchmark_keeps_the_classes_that_its_pictures_lack(pets, empty):
+    picture(pets / "train/bee/x.png", 1)
+    if empty:
+        (pets / "test/bee").mkdir()
+    found = folder.read_test(pets, image_size=None, progress=Silent())
+    assert found.class_names == ("bee", "cat", "dog")
+    assert found.known_labels.tolist() == [1, 2]
+    if empty:
+        alone = folder.read_test(pets / "test", image_size=None, progress=Silent())
+        assert alone.class_names == ("bee", "cat", "dog")
+
+
+def test_a_benchmark_refuses_classes_that_train_does_not_know(pets):
+    picture(pets / "test/emu/x.png", 1)
+    with pytest.raises(InputError, match="it has emu besides"):
+        folder.read_test(pets, image_size=None, progress=Silent())
+
+
+def test_a_benchmark_refuses_classes_without_any_picture(pets):
+    for path in pets.glob("test/*/*"):
+        path.unlink()
+    with pytest.raises(InputError, match="test holds no pictures"):
         folder.read_test(pets, image_size=None, progress=Silent())
 
 

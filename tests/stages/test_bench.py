@@ -5,6 +5,7 @@ import jsonschema
 import numpy as np
 import pytest
 
+from compress import runtime
 from compress.config.bench import BenchConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, MachineError, UnusableError
@@ -124,6 +125,22 @@ def test_a_file_from_elsewhere_is_timed_and_told_what_its_accuracy_needs(tmp_pat
     assert "add :normalization=NAME" in (model.not_judged or "")
 
 
+def test_int8_for_another_cpu_says_that_it_was_not_timed_and_how_it_was_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "saturates", lambda: True)
+    write_classifier(tmp_path / "m.onnx", precision="int8", target="arm64")
+    folder = write_folder(tmp_path / "i", coloured_images(IMAGES))
+    progress = Notes()
+    found = bench(config(tmp_path / "m.onnx", data=str(folder)), progress=progress)
+    assert found.models[0].top1 == 1.0
+    assert found.notes == (
+        "tiny int8: accuracy of a run without saturation, as arm64 computes",
+        "tiny int8: latency not measured here: made for arm64, whose arithmetic this CPU lacks",
+    )
+    assert tuple(progress.notes) == found.notes
+
+
 def test_two_files_can_be_compared_without_any_export(tmp_path: Path) -> None:
     slow = write_classifier(tmp_path / "slow.onnx", name="slow", work=30, card=False)
     fast = write_classifier(tmp_path / "fast.onnx", name="fast", card=False)
@@ -202,7 +219,10 @@ def test_a_gate_can_stop_the_timing_when_it_is_decided(
         return True
 
     measure_rows(
-        rows, config(tmp_path), Wanted(answers=False, whole=False, enough=decide), progress=Notes()
+        rows,
+        config(tmp_path),
+        Wanted(answers=False, peaks=False, memory=False, enough=decide),
+        progress=Notes(),
     )
     assert asked == [True]
     assert [model.label for model in seen[0].models] == ["big fp32", "small fp32", "small int8"]

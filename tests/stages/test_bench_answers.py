@@ -111,6 +111,29 @@ def test_a_missing_class_is_named(tmp_path: Path) -> None:
     assert fields("small int8", rows(write_export(tmp_path)), images)["top1"] == 1.0
 
 
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_class_without_pictures_in_a_folder_is_named(tmp_path: Path, removed: bool) -> None:
+    found = rows(write_export(tmp_path / "e"))
+    folder = write_folder(tmp_path / "mine", coloured_images(LABELS))
+    for picture in (folder / "test" / "green").iterdir():
+        picture.unlink()
+    if removed:
+        (folder / "test" / "green").rmdir()
+    images = load(found, data=str(folder))
+    assert missing_notes(images, 8) == ["no test images of green"]
+    result = fields("small int8", found, images, per_class=True)
+    assert result["top1"] == 1.0
+    classes = {row.name: (row.images, row.top1) for row in result["per_class"]}
+    assert classes == {"red": (40, 1.0), "green": (0, None), "blue": (40, 1.0)}
+
+
+def test_images_of_other_classes_are_not_said_to_lack_the_models(tmp_path: Path) -> None:
+    names = ("cat", "dog", "emu")
+    folder = write_folder(tmp_path / "mine", coloured_images(LABELS, class_names=names))
+    images = load(rows(write_export(tmp_path / "e")), data=str(folder))
+    assert missing_notes(images, 8) == []
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -133,7 +156,11 @@ def test_a_row_that_does_not_fit_the_images_says_why(
 
 def test_a_model_without_class_names_is_judged_by_number(tmp_path: Path) -> None:
     found = rows(write_classifier(tmp_path / "m.onnx", card=False))
-    assert fields("m fp32", found, asked(coloured_images(LABELS)))["top1"] == 1.0
+    images = asked(coloured_images(LABELS))
+    assert fields("m fp32", found, images)["top1"] == 1.0
+    assert ask(found, images).notes == [
+        "m fp32: names no classes, so those of coloured test are taken in their order"
+    ]
 
 
 def test_nan_answers_end_the_bench(tmp_path: Path) -> None:

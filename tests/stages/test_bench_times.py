@@ -15,7 +15,7 @@ from compress.measure.roofline import Peaks
 from compress.progress import Silent
 from compress.stages import bench_times
 from compress.stages.bench_rows import Row, collect
-from compress.stages.bench_times import RULER, Timed, instability_notes, narrow, time_rows, times
+from compress.stages.bench_times import RULER, Timed, narrow, time_rows, times, timing_notes
 from tests.tiny_models import coloured_images, write_classifier, write_export
 
 PEAKS = Peaks(fp32=1e9, int8=4e9, bandwidth={2**18: 1e9, 2**21: 1e9, 2**25: 1e9})
@@ -74,7 +74,7 @@ def test_fewer_than_thirty_samples_have_no_percentiles_and_are_said_to_be_few(
     assert fields["p50_ms"] == pytest.approx(1)
     assert fields["unstable"]
     assert "p90_ms" not in fields
-    assert "only 29 calls in the time given" in instability_notes(seen)[0]
+    assert "only 29 calls in the time given" in timing_notes(seen)[0]
 
 
 def test_an_unstable_row_is_said_with_its_variation(tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_an_unstable_row_is_said_with_its_variation(tmp_path: Path) -> None:
     fields = times(found["tiny fp32"], seen, teacher=None, fp32=None, baseline=None)
     assert fields["unstable"]
     assert fields["variation"] == pytest.approx(1 / 3)
-    assert "coefficient of variation 33%" in instability_notes(seen)[0]
+    assert "coefficient of variation 33%" in timing_notes(seen)[0]
 
 
 def test_ratios_are_narrow_when_processes_agree(tmp_path: Path) -> None:
@@ -105,16 +105,23 @@ def test_int8_for_another_cpu_is_not_timed_here(
     write_classifier(tmp_path / "m.onnx", precision="int8", target="vnni")
     found = rows(tmp_path / "m.onnx")
     config = BenchConfig(targets=(), student=("small_cnn",), max_seconds=0.1)
-    seen = time_rows(list(found.values()), config, images={}, whole=False, progress=Silent())
+    seen = time_rows(
+        list(found.values()), config, images={}, peaks=False, memory=False, progress=Silent()
+    )
     fields = times(found["tiny int8"], seen, teacher=None, fp32=None, baseline=None)
     assert fields == {"not_timed": "made for vnni, whose arithmetic this CPU lacks"}
+    assert timing_notes(seen) == [
+        "tiny int8: latency not measured here: made for vnni, whose arithmetic this CPU lacks"
+    ]
 
 
 def test_more_threads_than_cores_are_refused(tmp_path: Path) -> None:
     found = rows(write_classifier(tmp_path / "m.onnx"))
     config = BenchConfig(targets=("x",), threads=len(usable_cores()) + 1)
     with pytest.raises(MachineError, match="--threads"):
-        time_rows(list(found.values()), config, images={}, whole=False, progress=Silent())
+        time_rows(
+            list(found.values()), config, images={}, peaks=False, memory=False, progress=Silent()
+        )
 
 
 def test_models_are_timed_with_real_images_else_golden_ones_else_drawn_ones(
@@ -153,8 +160,8 @@ def test_everything_is_really_timed(tmp_path: Path) -> None:
     found = rows(write_export(tmp_path))
     config = BenchConfig(targets=("x",), max_seconds=0.5)
     seen = time_rows(
-        list(found.values()), config, images={8: coloured_images([0, 1])}, whole=True,
-        progress=Silent(),
+        list(found.values()), config, images={8: coloured_images([0, 1])}, peaks=True,
+        memory=True, progress=Silent(),
     )  # fmt: skip
     assert seen.keys == set(found)
     assert set(seen.peak_memory) == set(found)

@@ -57,8 +57,27 @@ def test_an_unknown_label_lists_the_known_ones(export: Path) -> None:
 
 
 def test_a_precision_that_is_not_there_is_nothing_compared(export: Path) -> None:
-    found = run(export, max_size_kib=100, precision=["fp16"], inconclusive="pass")
-    assert (found.outcome, found.exit_code) == ("inconclusive", 6)
+    for student in ([], ["small"]):
+        found = run(
+            export, max_size_kib=100, precision=["fp16"], inconclusive="pass", student=student
+        )
+        assert (found.outcome, found.exit_code) == ("inconclusive", 6)
+        assert found.checks[0].reason == "small has no fp16 form"
+
+
+def test_a_precision_that_one_student_lacks_is_no_silent_pass(export: Path) -> None:
+    write_classifier(export / "other" / "model.onnx", name="other", dataset="colours")
+    found = run(export, max_size_kib=100, precision=["int8"])
+    assert outcomes(found) == {
+        "max-size-kib small int8": "pass",
+        "max-size-kib other int8": "inconclusive",
+    }
+    assert found.exit_code == 6
+    place = saved(export / "bench.json", found.bench.model_copy(update={"models": (row(),)}))
+    assert outcomes(run(place, min_top1=0.5, precision=["fp32", "int8"])) == {
+        "min-top1 small fp32": "pass",
+        "min-top1 small int8": "inconclusive",
+    }
 
 
 def test_quantization_is_compared_with_its_own_fp32_form(export: Path, images: str) -> None:
@@ -97,13 +116,21 @@ def test_only_what_the_limits_need_is_measured(
     run(export, data=images, max_size_kib=100)
     run(export, data=images, min_top1=0.1)
     run(export, data=images, max_p90_ms=1000, max_seconds=0.2, precision=["int8"])
+    run(export, data=images, max_top1_drop=1, precision=["int8"])
+    run(export, data=images, max_quant_drop=1, precision=["int8"])
     assert [(wanted.answers, wanted.times) for _, wanted, _ in seen] == [
         (False, False),
         (True, False),
         (False, True),
+        (True, False),
+        (True, False),
     ]
-    assert not any(wanted.whole for _, wanted, _ in seen)
-    assert seen[2][0] == ["big fp32", "small fp32", "small int8"]
+    assert not any(wanted.memory or wanted.peaks for _, wanted, _ in seen)
+    assert [labels for labels, _, _ in seen[2:]] == [
+        ["small int8"],
+        ["big fp32", "small int8"],
+        ["small fp32", "small int8"],
+    ]
 
 
 def test_a_baseline_artifact_is_measured_in_the_same_call(
@@ -211,8 +238,23 @@ def test_a_record_cannot_be_compared_with_what_must_be_measured(
     place = saved(tmp_path / "bench.json", record(row(baseline_difference=drop(0))))
     with pytest.raises(ConfigError, match="is a record and"):
         run(place, baseline=str(export), max_latency_regression=0.1)
-    with pytest.raises(ConfigError, match="have no meaning"):
+    with pytest.raises(ConfigError, match=r"no meaning for the record .*bench\.json: --on"):
         run(place, on="host", max_p90_ms=1)
+
+
+def test_a_teacher_that_is_no_model_file_is_refused_with_what_to_do(export: Path) -> None:
+    for teacher in ("resnet50", "teacher.safetensors:model=resnet56"):
+        with pytest.raises(ConfigError, match="is no model file") as error:
+            run(export, max_top1_drop=0.1, teacher=teacher)
+        assert "compress export" in error.value.hint
+
+
+def test_classes_without_images_are_said_in_the_verdict(export: Path, tmp_path: Path) -> None:
+    images = write_folder(tmp_path / "two", coloured_images([0, 2] * 20))
+    found = run(export, data=str(images), min_top1=0.5, precision=["fp32"])
+    assert found.checks[0].outcome == "pass"
+    assert found.checks[0].reason.endswith("; no test images of green")
+    assert found.bench.notes == ("no test images of green",)
 
 
 def test_the_record_of_a_gate_survives_json(export: Path, images: str) -> None:

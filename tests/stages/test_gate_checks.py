@@ -72,6 +72,18 @@ def test_a_threshold_that_no_row_falls_under_is_inconclusive() -> None:
     assert result.reason == "there is no row to compare"
 
 
+def test_a_form_that_is_not_there_is_inconclusive_where_the_limit_applies_to_it() -> None:
+    config = limits(min_top1=0.9, max_quant_drop=0.1, max_latency_ratio=1, latency_reference="fp32")
+    absent = [("small", "fp32"), ("other", "int8")]
+    checks = judge(config, record(), [], baseline=None, absent=absent)
+    assert [(one.name, one.row, one.outcome, one.reason) for one in checks] == [
+        ("min-top1", "small fp32", "inconclusive", "small has no fp32 form"),
+        ("min-top1", "other int8", "inconclusive", "other has no int8 form"),
+        ("max-quant-drop", "other int8", "inconclusive", "other has no int8 form"),
+        ("max-latency-ratio", "other int8", "inconclusive", "other has no int8 form"),
+    ]
+
+
 def test_every_threshold_is_applied_to_every_row() -> None:
     models = [row(), row(precision="int8")]
     checks = judge(limits(min_top1=0.9, max_size_kib=1000), record(*models), models, baseline=None)

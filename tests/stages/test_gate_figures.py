@@ -132,7 +132,10 @@ def test_records_are_compared_through_the_ruler_with_both_errors() -> None:
         ({"provider": "CUDAExecutionProvider"}, "other settings"),
         ({"ruler_sha256": "q"}, "another ruler"),
         ({"data": None}, "other data (none"),
-        ({"data": DATA.model_copy(update={"name": "cifar100"})}, "other data (cifar100"),
+        (
+            {"data": DATA.model_copy(update={"name": "cifar100", "sha256": "e" * 64})},
+            "other data (cifar100, this is cifar10): name the same with --data",
+        ),
     ],
 )
 def test_times_of_another_machine_runtime_or_dataset_are_refused(
@@ -174,3 +177,17 @@ def test_a_renamed_student_is_compared_when_it_can_only_be_that_one() -> None:
 
 def test_equal_settings_of_one_machine_compare() -> None:
     assert incomparable(record(row()), record(row("b"))) == ""
+
+
+@pytest.mark.parametrize("change", [{"name": "./cifar10"}, {"sha256": "e" * 64, "images": 500}])
+def test_the_same_data_by_another_name_or_in_part_compare(change: dict[str, Any]) -> None:
+    assert incomparable(record(row()), record(row(), data=DATA.model_copy(update=change))) == ""
+
+
+def test_classes_without_images_are_said_with_the_figure() -> None:
+    names = tuple(f"c{number}" for number in range(10))
+    data = DATA.model_copy(update={"missing_classes": names})
+    found = figure(gate_figures.top1(judged(record(row(), data=data)), row()))
+    assert found.note.endswith(
+        "; no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
+    )

@@ -1,0 +1,117 @@
+"""Chooses the rows that a gate judges, those it compares them with, and names the missing ones."""
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from compress.config.gate import GateConfig
+from compress.errors import unknown
+from compress.stages.bench import counterpart
+from compress.stages.bench_rows import Row
+
+Form = tuple[str, str]
+"""Name of a model, and a precision of it."""
+
+WITH_TEACHER = ("max_top1_drop", "min_agreement")
+WITH_BASELINE = ("max_latency_regression", "max_top1_regression")
+
+
+class Described(Protocol):
+    """What rows to measure and rows of a record have in common."""
+
+    @property
+    def name(self) -> str:
+        """Label of the model."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Number format."""
+        ...
+
+    @property
+    def role(self) -> str:
+        """student, control or teacher."""
+        ...
+
+
+def students(rows: Iterable[Described]) -> list[Form]:
+    """The forms that may be judged: every one but the teacher's."""
+    return [(row.name, row.precision) for row in rows if row.role != "teacher"]
+
+
+def judged(config: GateConfig, forms: Sequence[Form]) -> list[Form]:
+    """The forms that are judged: all, narrowed by label and precision.
+
+    Raises:
+        ConfigError: A label is not there; those that are, are listed.
+    """
+    names = {name for name, _ in forms}
+    for name in config.student:
+        if name not in names:
+            raise unknown("student", name, sorted(names))
+    return [
+        (name, precision)
+        for name, precision in forms
+        if (not config.student or name in config.student)
+        and (not config.precision or precision in config.precision)
+    ]
+
+
+def absent(config: GateConfig, forms: Sequence[Form]) -> list[Form]:
+    """The forms that were asked for by precision and are not there, for every chosen model."""
+    names = dict.fromkeys(name for name, _ in forms if not config.student or name in config.student)
+    return [
+        (name, precision)
+        for name in names
+        for precision in config.precision
+        if (name, precision) not in forms
+    ]
+
+
+def needed(config: GateConfig, rows: Sequence[Row], *, everything: bool) -> list[Row]:
+    """The rows to measure: those judged, and those a limit compares them with.
+
+    Args:
+        config: The limits.
+        rows: Of the target.
+        everything: Take all, so that what runs beside a row is what ran beside it in a bench.
+
+    Returns:
+        In their order; none where nothing is judged.
+
+    Raises:
+        ConfigError: A label is not there.
+    """
+    chosen = judged(config, students(rows))
+    if everything or not chosen:
+        return list(rows) if chosen else []
+    relative = "max_latency_ratio" in config.thresholds
+    with_teacher = any(name in config.thresholds for name in WITH_TEACHER) or (
+        relative and config.latency_reference == "teacher"
+    )
+    with_fp32 = "max_quant_drop" in config.thresholds or (
+        relative and config.latency_reference == "fp32"
+    )
+    teacher = next((row for row in rows if row.role == "teacher"), None)
+    names = {name for name, _ in chosen}
+
+    def kept(row: Row) -> bool:
+        if row.role == "teacher":
+            return with_teacher and row is teacher
+        form = (row.name, row.precision)
+        return form in chosen or (with_fp32 and row.name in names and row.precision == "fp32")
+
+    return [row for row in rows if kept(row)]
+
+
+def compared(config: GateConfig, rows: Sequence[Row], baseline: Sequence[Row]) -> list[Row]:
+    """The rows of a measured baseline that a limit compares a judged row with."""
+    if not any(name in config.thresholds for name in WITH_BASELINE):
+        return []
+    chosen = judged(config, students(rows)) if rows else []
+    partners = [
+        counterpart(row, rows, baseline)
+        for row in rows
+        if row.role != "teacher" and (row.name, row.precision) in chosen
+    ]
+    return [row for row in baseline if any(row is partner for partner in partners)]
