@@ -11,8 +11,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from compress import runtime
+from compress.measure.golden import Golden, save_golden
 from compress.version import VERSION
 from tests.conftest import CALLER, ROOT
 from tests.test_architecture import WORKSTATION
@@ -199,8 +202,22 @@ def test_the_gate_judges_an_artifact(
     assert finished.returncode == code
 
 
-def test_check_accepts_an_artifact(device: Device, artifact: Path) -> None:
-    assert device.compress("check", artifact).returncode == 0
+def test_check_compares_an_artifact_with_its_golden_answers(
+    device: Device, artifact: Path, tmp_path: Path
+) -> None:
+    shutil.copy(artifact, tmp_path / "model.onnx")
+    inputs = coloured_images([0, 1, 2]).images[:]
+    expected = runtime.raw_answers(runtime.open_session(artifact), inputs)
+    save_golden(tmp_path / "golden.npz", Golden(inputs, np.arange(3), {"fp32": expected}))
+    record = _json(device.compress("check", tmp_path, "--json", "-"))
+    (row,) = record["rows"]
+    assert (row["verdict"], row["images"], row["top1"]) == ("pass", 3, 1.0)
+
+
+def test_check_proves_nothing_of_a_file_alone(device: Device, artifact: Path) -> None:
+    finished = device.compress("check", artifact, check=False)
+    assert finished.returncode == 6
+    assert "nothing was there to compare its answers with" in finished.stderr
 
 
 def test_predict_names_the_class_of_a_picture(device: Device, artifact: Path, images: Path) -> None:

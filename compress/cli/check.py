@@ -20,14 +20,14 @@ def check(
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
-    """Prove that artifacts answer here as they did where they were made."""
+    """Prove that artifacts answer here as they did: exit code 0 all, 5 not all, 6 cannot tell."""
     given = options.asked({"artifact": artifact, "provider": provider})
     from compress.config import recipes
     from compress.config.check import CheckConfig
 
     config = recipes.build(CheckConfig, given)
 
-    from compress.errors import UnusableError
+    from compress.errors import InconclusiveError, UnusableError
     from compress.render.live import make_progress
     from compress.render.tables.check import table
     from compress.stages.check import check as stage
@@ -41,4 +41,11 @@ def check(
             f"{row.label} {row.file}: {row.different} of {row.images} images answered differently, "
             f"{row.top1_different} with another class; allowed: {row.allowed}{more}",
             hint=f"likely cause: {row.cause}",
+        )
+    for row in record.opened[:1]:
+        count = len(record.rows) - len(record.opened)
+        raise InconclusiveError(
+            f"{row.label} {row.file} runs, but nothing was there to compare its answers with; "
+            f"{count} of {len(record.rows)} files answered as expected",
+            hint=row.note or "golden answers lie in golden.npz of an artifact's folder",
         )

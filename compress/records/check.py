@@ -15,7 +15,8 @@ class CheckRow(Part):
         precision: Of the file.
         target: What an int8 file was quantized for.
         images: Golden images compared; 0 where there were none to compare with.
-        different: Images with any different number.
+        different: Images with any different number, where bits are compared; else with one beyond
+            the float tolerance.
         top1_different: Images with another best class.
         top1: Share of the golden images classified right; a sanity check, not an accuracy.
         max_difference: Largest absolute difference of a logit or log-probability.
@@ -65,3 +66,8 @@ class CheckRecord(Document):
     def failed(self) -> tuple[CheckRow, ...]:
         """The rows that did not pass."""
         return tuple(row for row in self.rows if row.verdict == "fail")
+
+    @property
+    def opened(self) -> tuple[CheckRow, ...]:
+        """The rows that were run, and compared with nothing."""
+        return tuple(row for row in self.rows if row.verdict == "opened")

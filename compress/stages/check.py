@@ -10,7 +10,7 @@ import numpy as np
 from compress import runtime
 from compress.config.check import CheckConfig
 from compress.environment import read_environment, version_of
-from compress.errors import InputError
+from compress.errors import InputError, UnusableError
 from compress.measure import golden as answers
 from compress.measure.artifact import Artifact, find_artifacts, resolve
 from compress.measure.golden import Comparison, Golden
@@ -39,6 +39,7 @@ def check(config: CheckConfig, *, progress: Progress | None = None) -> CheckReco
         InputError: Nothing there, or a file is missing, altered, corrupt or does not fit the
             others.
         MachineError: The provider is not here, or cannot run the model.
+        UnusableError: A model without golden answers answers with NaN or infinity.
     """
     shown = progress or Silent()
     found = find_artifacts(resolve(config.artifact))
@@ -48,7 +49,7 @@ def check(config: CheckConfig, *, progress: Progress | None = None) -> CheckReco
         verified += len(artifact.manifest.files) if artifact.manifest else 0
         golden = answers.load_golden(artifact.golden) if artifact.golden else None
         if golden is None:
-            shown.note(f"{artifact.label}: no golden answers beside it, so it is only opened")
+            shown.note(f"{artifact.label}: no golden answers beside it, so it is only run")
         for file in _files(artifact):
             rows.append(_row(artifact, file, golden, config.provider))
             if rows[-1].note:
@@ -148,7 +149,10 @@ def _answer_once(session: Any, file: _File) -> None:
         inputs = np.zeros((1, card.channels, card.image_size, card.image_size), dtype=np.float32)
     values = next(iter(runtime.raw_answers(session, inputs).values()))
     if not np.isfinite(values).all():
-        raise InputError(f"{file.path} answers with NaN or infinity", hint="export it again")
+        raise UnusableError(
+            f"{file.path} answers with NaN or infinity",
+            hint="export it again from weights that have no NaN",
+        )
 
 
 def _top1(given: answers.Answers, golden: Golden, card: ModelCard) -> float | None:

@@ -9,7 +9,7 @@ from compress import evaluate, runtime
 from compress.config.predict import PredictConfig
 from compress.data.folder import pictures_in, read_pictures
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, InputError, UnusableError
 from compress.measure.artifact import Artifact, find_artifacts, resolve
 from compress.progress import Progress, Silent
 from compress.records.model_card import ModelCard, Precision
@@ -29,6 +29,7 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
         InputError: No artifact, a folder without pictures, or a damaged model.
         ConfigError: The place holds several models and none was chosen, or the form is not there.
         MachineError: The provider is not here.
+        UnusableError: The model answers with NaN or infinity for a picture.
     """
     shown = progress or Silent()
     artifact = _chosen(config)
@@ -38,6 +39,11 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     session = runtime.open_session(path, provider=config.provider, unsaturated=lacking)
     places = _pictures(config.images)
     shown.note(f"{artifact.label} {precision} ({path}) on {len(places)} pictures")
+    if lacking:
+        shown.note(
+            f"this CPU has no VNNI: run without saturation, as {card.target} computes; the speed "
+            "here is not that of its target"
+        )
     predictions: list[Prediction] = []
     unreadable: list[Unreadable] = []
     shown.start("classifying", total=len(places), unit="picture")
@@ -45,6 +51,7 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
         readable, pixels = _read(places[start : start + AT_ONCE], card, unreadable)
         if readable:
             logits = runtime.logits(session, card, pixels)
+            _check_numbers(path, readable, logits)
             predictions += _predictions(readable, logits, card, config.top_k)
         shown.advance(min(AT_ONCE, len(places) - start), images=len(readable))
     shown.finish()
@@ -115,6 +122,15 @@ def _read(
     side = card.image_size
     empty = np.empty((0, side, side, 3), dtype=np.uint8)
     return readable, np.concatenate(squares) if squares else empty
+
+
+def _check_numbers(model: Path, places: list[Path], logits: NDArray[np.float32]) -> None:
+    bad = np.flatnonzero(~np.isfinite(logits).all(axis=1))
+    if len(bad):
+        raise UnusableError(
+            f"{model} answers with NaN or infinity for {places[bad[0]]}",
+            hint="export it again from weights that have no NaN",
+        )
 
 
 def _predictions(

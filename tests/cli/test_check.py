@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import RunCli
 from tests.stages.test_check import accept, change_bias
+from tests.tiny_models import write_classifier
 from tests.trained_run import exported_workspace
 
 DEVICE = "import sys\nfor name in ('torch', 'onnx', 'safetensors'): sys.modules[name] = None\n"
@@ -48,6 +49,30 @@ def test_other_answers_end_with_5_and_a_likely_cause(run_cli: RunCli, artifact: 
     )
     assert "hint: likely cause: " in finished.stderr
     assert "fail" in finished.stdout
+
+
+def test_a_file_without_golden_answers_ends_with_6(
+    run_cli: RunCli, artifact: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone" / "m.onnx"
+    alone.parent.mkdir()
+    shutil.copy(artifact / "model.onnx", alone)
+    finished = run_cli("check", alone, code=DEVICE)
+    assert finished.code == 6
+    assert "opened" in finished.stdout
+    assert "error: small_cnn m.onnx runs, but nothing was there to compare its answers with; " in (
+        finished.stderr
+    )
+    assert "0 of 1 files answered as expected\nhint: golden answers lie in golden.npz" in (
+        finished.stderr
+    )
+
+
+def test_nan_ends_with_5(run_cli: RunCli, tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx", gain=float("nan"))
+    finished = run_cli("check", model, code=DEVICE)
+    assert (finished.code, finished.stdout) == (5, "")
+    assert "answers with NaN or infinity" in finished.stderr
 
 
 def test_an_absent_provider_ends_with_4(run_cli: RunCli, artifact: Path) -> None:

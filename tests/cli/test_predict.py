@@ -40,6 +40,14 @@ def test_unreadable_pictures_end_with_3_after_the_others(run_cli: RunCli, tmp_pa
     assert "gone.png" in finished.stdout
 
 
+def test_nan_ends_with_5(run_cli: RunCli, tmp_path: Path) -> None:
+    place = make(tmp_path / "device")
+    write_classifier(place / "nan.onnx", gain=float("nan"))
+    finished = run_cli("predict", "nan.onnx", "pictures", cwd=place, code=DEVICE)
+    assert (finished.code, finished.stdout) == (5, "")
+    assert "nan.onnx answers with NaN or infinity for pictures/leaf.jpg" in finished.stderr
+
+
 def test_pictures_must_be_named(run_cli: RunCli, tmp_path: Path) -> None:
     finished = run_cli("predict", "net", cwd=make(tmp_path / "device"))
     assert finished.code == 2

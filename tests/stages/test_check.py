@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from compress import runtime
 from compress.config.check import CheckConfig
 from compress.environment import read_environment
-from compress.errors import InputError, MachineError
+from compress.errors import InputError, MachineError, UnusableError
 from compress.files import sha256_file
 from compress.graph.write import seal
 from compress.measure.golden import Golden, load_golden, save_golden
@@ -194,6 +194,13 @@ def test_an_answer_of_another_width_than_the_classes_is_refused(tmp_path: Path) 
             entry.value = '["a", "b"]'
     path.write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match="answers 3 numbers, its metadata name 2 classes"):
+        run(path)
+
+
+def test_a_model_that_answers_nan_is_unusable(tmp_path: Path) -> None:
+    # without golden answers it is asked about a grey image: 128 is no 0, so its blue is taken away
+    path = write_classifier(tmp_path / "m.onnx", gain=float("nan"))
+    with pytest.raises(UnusableError, match=r"m\.onnx answers with NaN"):
         run(path)
 
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress import runtime
 from compress.config.predict import PredictConfig
-from compress.errors import ConfigError, InputError, MachineError
+from compress.errors import ConfigError, InputError, MachineError, UnusableError
 from compress.records.predict import PredictRecord
 from compress.stages.predict import predict
 from tests.tiny_models import COLOURS, write_classifier
+from tests.tiny_training import Notes
 from tests.trained_run import exported_workspace
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
@@ -147,6 +149,25 @@ def test_a_choice_that_is_not_there_names_those_that_are(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match="has no int8 form") as caught:
         run(only, image, precision="int8")
     assert caught.value.hint == "it has fp32"
+
+
+def test_answers_that_are_no_numbers_are_unusable(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx", nan=True)  # for pictures without blue
+    good = picture(tmp_path / "good.png", BLUE)
+    assert best(run(model, good)) == ["blue"]
+    with pytest.raises(UnusableError, match=r"NaN or infinity for .*bad\.png"):
+        run(model, good, picture(tmp_path / "bad.png", (200, 20, 0)))
+
+
+def test_int8_for_another_cpu_says_how_it_is_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "saturates", lambda: True)
+    model = write_classifier(tmp_path / "m.onnx", precision="int8", target="vnni")
+    notes = Notes()
+    config = PredictConfig(artifact=str(model), images=(picture(tmp_path / "a.png", RED),))
+    assert best(predict(config, progress=notes)) == ["red"]
+    assert "run without saturation, as vnni computes" in notes.notes[-1]
 
 
 def test_an_absent_provider_is_refused(model: Path, tmp_path: Path) -> None:
