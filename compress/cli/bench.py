@@ -1,11 +1,17 @@
 """`compress bench`: flags to a configuration, the stage, its table."""
 
-from typing import Annotated
+import math
+import shlex
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from compress.cli import measuring, options
 from compress.cli.output import deliver
+
+if TYPE_CHECKING:
+    from compress.config.bench import BenchConfig
+    from compress.records.bench import BenchRecord
 
 
 def bench(
@@ -84,6 +90,28 @@ def bench(
 
     with make_progress(quiet) as progress:
         record = measure(config, progress=progress)
-        if targets and len(targets) == 1:
-            progress.note(f"next: compress gate {targets[0]} --max-top1-drop 0.01")
+        if len(config.targets) == 1 and any(row.role != "teacher" for row in record.models):
+            progress.note(f"next: {_gate(record, config)}")
     deliver(record, json=json, table=lambda: table(record))
+
+
+def _gate(record: "BenchRecord", config: "BenchConfig") -> str:
+    """A gate of what was measured, with a limit that it can judge."""
+    from compress.stages.candidates import is_made
+
+    own = [model for model in record.models if model.role != "teacher"]
+    words = ["compress", "gate", str(config.targets[0])]
+    words += ["--data", config.data] if config.data is not None and record.data else []
+    made = config.teacher is not None and is_made(config.teacher)
+    words += ["--teacher", str(config.teacher)] if config.teacher is not None and not made else []
+    top1 = [model.top1 for model in own if model.top1 is not None]
+    ratios = [model.teacher_ratio.high for model in own if model.teacher_ratio is not None]
+    if not made and any(model.teacher_difference is not None for model in own):
+        limit = ["--max-top1-drop", "0.01"]
+    elif top1:
+        limit = ["--min-top1", f"{math.floor(100 * min(top1)) / 100:g}"]
+    elif not made and ratios:
+        limit = ["--max-latency-ratio", f"{math.ceil(100 * max(ratios)) / 100:g}"]
+    else:
+        limit = ["--max-size-kib", f"{max(model.size_bytes for model in own) // 1024 + 1}"]
+    return shlex.join([*words, *limit])

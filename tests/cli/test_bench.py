@@ -1,6 +1,7 @@
 """`compress bench` as a user types it."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,43 @@ def test_json_is_one_document_with_the_contracts_keys(run_cli: RunCli, here: Pat
     assert document["schema"] == 1
     assert [model["top1"] for model in document["models"]] == pytest.approx([2 / 3, 1, 2 / 3])
     assert [row["images"] for row in document["models"][1]["per_class"]] == [10, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggested"),
+    [
+        (("demo", "--data", "images"), "demo --data images --max-top1-drop 0.01"),
+        (("demo/small", "--data", "images"), "demo/small --data images --min-top1 0.66"),
+        (("demo/small",), "demo/small --max-size-kib 1"),
+        (
+            ("demo/small", "--teacher", "demo/teacher", "--data", "images"),
+            "demo/small --data images --teacher demo/teacher --max-top1-drop 0.01",
+        ),
+    ],
+)
+def test_the_next_step_has_a_limit_that_can_be_judged(
+    invoke: RunCli,
+    here: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    suggested: str,
+) -> None:
+    monkeypatch.chdir(here)
+    (here / "demo").symlink_to(here / "exported" / "demo")
+    largest = max(path.stat().st_size for path in (here / "demo" / "small").iterdir())
+    assert largest <= 1024
+    finished = invoke("bench", *arguments, "--max-seconds", 0.2)
+    (line,) = [line for line in finished.stderr.splitlines() if line.startswith("next: ")]
+    assert line == f"next: compress gate {suggested}"
+    assert invoke(*shlex.split(line)[2:], "--max-seconds", 0.2).code in {0, 1}
+
+
+def test_without_images_the_next_step_is_about_the_teachers_time(
+    invoke: RunCli, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(here)
+    finished = invoke("bench", "demo", "--max-seconds", 0.2)
+    assert "next: compress gate demo --max-latency-ratio 0." in finished.stderr
 
 
 def test_a_file_gets_the_json_beside_the_table(run_cli: RunCli, here: Path) -> None:

@@ -52,8 +52,10 @@ def caption(record: BenchRecord) -> str:
     if record.processes:
         lines.append(
             f"Latency in ms of one image, all models interleaved in {record.processes} fresh "
-            "processes; speed-up: the teacher's p50 by the row's."
+            "processes; warm: the first call of each turn is not counted. Speed-up: the teacher's "
+            "p50 by the row's."
         )
+    lines += [_untimed(model) for model in record.models if model.not_timed]
     if any(model.limit_ratio is not None for model in record.models):
         lines.append("Limit: p50 by the least this machine could take, from its measured peaks.")
     if any(model.top1 is not None for model in record.models):
@@ -71,6 +73,12 @@ def caption(record: BenchRecord) -> str:
         lines.append("~ unstable: the times vary too much, or are too few, to rely on.")
     lines += [f"{h.host}: {h.environment.cpu}, {h.environment.system}." for h in record.hosts]
     return "\n".join(lines)
+
+
+def _untimed(model: BenchModel) -> str:
+    """Why a row has no times, and where its accuracy comes from all the same."""
+    accuracy = "" if model.top1 is None else "; its accuracy is that of a run without saturation"
+    return f"{model.label}: latency not measured here: {model.not_timed}{accuracy}."
 
 
 def difference_line(label: str, difference: Difference) -> str:

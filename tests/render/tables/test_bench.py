@@ -50,6 +50,20 @@ def test_what_was_not_measured_is_a_dash() -> None:
     ]
 
 
+def test_a_form_that_was_not_timed_says_why_and_where_its_accuracy_comes_from() -> None:
+    untimed = {"p50_ms": None, "not_timed": "made for vnni"}
+    shown = render(record(row(precision="int8", **untimed)), 120)
+    assert (
+        "small int8: latency not measured here: made for vnni; its accuracy is that of a run "
+        "without saturation." in " ".join(shown.split())
+    )
+    assert "accuracy" not in render(record(row(top1=None, **untimed)), 120)
+
+
+def test_the_times_are_said_to_be_warm() -> None:
+    assert "warm: the first call of each turn is not counted" in render(record(row()), 200)
+
+
 def test_an_unstable_median_is_marked_and_explained() -> None:
     shown = render(record(row(unstable=True)), 120)
     assert "~1.00" in shown
