@@ -157,13 +157,14 @@ def _judge_here(
     judging = _Judge(config, gate_rows.students(rows), None if before is None else Baseline(old))
     like_bench = old is not None and "max_latency_regression" in config.thresholds
     needed = gate_rows.needed(config, rows, everything=like_bench)
+    times = bool(_names(config, TIMES if before is not None else WITHOUT_BASELINE))
     record = measure_rows(
         needed,
         config,
         Wanted(
             answers=bool(_names(config, ACCURACY)),
-            times=bool(_names(config, TIMES if before is not None else WITHOUT_BASELINE)),
-            inputs=like_bench,
+            times=times,
+            inputs=like_bench or (times and config.data is not None),
             peaks=like_bench and old is not None and old.peaks is not None,
             memory=False,
             enough=judging.decided,

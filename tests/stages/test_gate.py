@@ -5,13 +5,16 @@ from typing import Any
 import pytest
 
 from compress.config.gate import GateConfig
+from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
+from compress.progress import Silent
 from compress.records.bench import BenchRecord
 from compress.records.gate import GateRecord
 from compress.stages import gate as stage
 from compress.stages.bench import Wanted
+from compress.stages.bench_rows import Row
 from compress.stages.gate import gate
-from tests.fake_bench import MACHINE, drop, ratio, record, row
+from tests.fake_bench import MACHINE, check, drop, ratio, record, row, verdicts
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 
@@ -93,6 +96,17 @@ def test_without_images_accuracy_cannot_be_told(export: Path) -> None:
     assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="pass").exit_code == 0
     assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="fail").exit_code == 1
     assert run(export, min_top1=0.5, inconclusive="pass").exit_code == 6
+
+
+class Notes(Silent):
+    """Progress that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Keep a note."""
+        self.notes.append(text)
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Wanted, list[str]]]:
@@ -247,6 +261,51 @@ def test_a_teacher_that_is_no_model_file_is_refused_with_what_to_do(export: Path
         with pytest.raises(ConfigError, match="is no model file") as error:
             run(export, max_top1_drop=0.1, teacher=teacher)
         assert "compress export" in error.value.hint
+
+
+def test_another_machine_judges_times_under_the_names_that_rows_have_here(
+    export: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_classifier(export / "other" / "model.onnx", name="other", dataset="colours")
+    asked: list[str] = []
+
+    def there(_: GateConfig, host: str, rows: list[Row], *__: object) -> GateRecord:
+        asked.extend([host, *(one.label for one in rows)])
+        (judged,) = rows
+        checks = [
+            check(name="max-p90-ms", row=name, unit="ms", outcome=outcome, reason="as seen")
+            for name, outcome in (("00 int8", "pass"), ("01 int8", "inconclusive"))
+        ]
+        found = verdicts(*checks)
+        models = (row("00", "int8", sha256=judged.sha256),)
+        return found.model_copy(update={"bench": found.bench.model_copy(update={"models": models})})
+
+    monkeypatch.setattr(stage, "_gate_there", there)
+    found = run(export, on="pi", precision=["int8"], max_p90_ms=5, max_size_kib=100)
+    assert asked == ["pi", "small int8"]
+    assert {f"{one.name} {one.row}": (one.outcome, one.reason) for one in found.checks} == {
+        "max-size-kib small int8": ("pass", "size 0.9 KiB, at most 100.0 KiB allowed"),
+        "max-size-kib other int8": ("inconclusive", "other has no int8 form"),
+        "max-p90-ms small int8": ("pass", "on pi: as seen"),
+        "max-p90-ms other int8": ("inconclusive", "other has no int8 form"),
+    }
+    assert found.bench.hosts[0].rows[0].p50_ms == 1.0
+
+
+def test_a_host_without_a_limit_of_times_is_not_reached(export: Path) -> None:
+    notes = Notes()
+    config = GateConfig(target=Reference(target=str(export)), on="pi", max_size_kib=100)
+    assert gate(config, progress=notes).exit_code == 0
+    assert notes.notes == ["nothing to measure on pi: no limit is about times"]
+
+
+def test_images_that_are_named_are_timed_with(
+    export: Path, images: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = spy(monkeypatch)
+    run(export, data=images, max_p90_ms=1000, max_seconds=0.2, precision=["int8"])
+    run(export, data=images, max_size_kib=1000)
+    assert [wanted.inputs for _, wanted, _ in seen] == [True, False]
 
 
 def test_classes_without_images_are_said_in_the_verdict(export: Path, tmp_path: Path) -> None:
