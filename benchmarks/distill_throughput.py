@@ -35,7 +35,9 @@ from statistics import median
 import torch
 from rich.console import Console
 from rich.table import Table
-from throughput_variants import COMPANY, IMAGE_SIZE, PAIRS, Limit, OurLoop, Pair, PlainProcess
+from throughput_pairs import COMPANY, IMAGE_SIZE, PAIRS, Pair
+from throughput_plain import PlainProcess
+from throughput_variants import Limit, OurLoop
 
 from compress.environment import read_environment
 from compress.errors import CompressError

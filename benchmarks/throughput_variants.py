@@ -1,25 +1,30 @@
-"""What distill_throughput.py times: the plain loop, our own loop, and the bare computation."""
+"""What distill_throughput.py compares with the plain loop: ours, and the bare computation."""
 
-import multiprocessing
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
-from PIL import Image
+from throughput_pairs import (
+    ALPHA,
+    CLASSES,
+    COMPANY,
+    IMAGE_SIZE,
+    MEAN,
+    STD,
+    TEMPERATURE,
+    Pair,
+    build,
+    random_images,
+    timed,
+)
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from compress.config.distill import StudentPlan
-from compress.config.specs import Augmentation, LossTerm, ModelSpec
+from compress.config.specs import Augmentation, LossTerm
 from compress.config.training import Optimization
-from compress.data.images import ImageSet, Splits
+from compress.data.images import Splits
 from compress.interrupts import StopRequest
 from compress.models import registry as models
 from compress.models import weights
@@ -39,178 +44,7 @@ from compress.training.soft_labels import SoftLabels
 from compress.training.students import POINTWISE_MAP, build_learner
 from compress.training.teachers import Teacher, Trust, read_member
 
-CLASSES = 10
-IMAGE_SIZE = 32
-ALPHA = 0.9
-TEMPERATURE = 4.0
-MEAN = STD = (0.5, 0.5, 0.5)
-COMPANY = 4
 AUGMENTATION = Augmentation(crop_padding=4, flip=True)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A teacher and a student.
-
-    Attributes:
-        teacher: Model and options.
-        student: Model and options.
-        steps: Timed steps of each variant in a round.
-        company: Whether four students at once are timed as well.
-    """
-
-    teacher: ModelSpec
-    student: ModelSpec
-    steps: int
-    company: bool = False
-
-
-PAIRS = {
-    "W1": Pair(
-        ModelSpec.parse("resnet50:stem=imagenet"),
-        ModelSpec.parse("mobilenet_v2:stem_stride=2,stage2_stride=2"),
-        steps=12,
-    ),
-    "W2": Pair(ModelSpec.parse("resnet56"), ModelSpec.parse("small_cnn"), steps=12, company=True),
-    "W3": Pair(
-        ModelSpec.parse("resnet50:stem=cifar"),
-        ModelSpec.parse("mobilenet_v2:stem_stride=1,stage2_stride=1"),
-        steps=3,
-    ),
-}
-
-
-def build(spec: ModelSpec) -> nn.Module:
-    """A network with random weights."""
-    torch.manual_seed(0)
-    return models.build(spec.name, classes=CLASSES, image_size=IMAGE_SIZE, options=spec.options)
-
-
-def random_images(count: int) -> ImageSet:
-    """Noise in the shape of CIFAR-10."""
-    draw = np.random.default_rng(0)
-    shape = (count, IMAGE_SIZE, IMAGE_SIZE, 3)
-    return ImageSet(
-        "noise",
-        draw.integers(0, 256, shape, dtype=np.uint8),
-        draw.integers(0, CLASSES, count),
-        tuple(str(number) for number in range(CLASSES)),
-    )
-
-
-def timed(work: Callable[[], None], device: torch.device) -> float:
-    """Seconds that some work takes, the device's share included."""
-    synchronize(device)
-    begin = time.perf_counter()
-    work()
-    synchronize(device)
-    return time.perf_counter() - begin
-
-
-class Pictures(Dataset[tuple[Tensor, int]]):
-    """What torchvision's CIFAR10 is: arrays handed out as PIL images through transforms."""
-
-    def __init__(self, images: ImageSet, transform: Callable[[Image.Image], Tensor]) -> None:
-        self._images = images.images[:]
-        self._labels = images.known_labels
-        self._transform = transform
-
-    def __len__(self) -> int:
-        return len(self._labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        return self._transform(Image.fromarray(self._images[index])), int(self._labels[index])
-
-
-class PlainLoop:
-    """The loop people write today: NCHW, float32, two workers, the teacher at every step."""
-
-    WARM_STEPS = 2
-
-    def __init__(self, pair: Pair, batch_size: int, device: torch.device) -> None:
-        self._steps, self._device = pair.steps, device
-        self._teacher = build(pair.teacher).to(device).eval()
-        self._student = build(pair.student).to(device).train()
-        self._optimizer = torch.optim.SGD(
-            self._student.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, nesterov=True
-        )
-        transform = transforms.Compose(
-            [
-                transforms.RandomCrop(IMAGE_SIZE, padding=4),
-                transforms.RandomHorizontalFlip(),
-                transforms.ToTensor(),
-                transforms.Normalize(MEAN, STD),
-            ]
-        )
-        self._loader = DataLoader(
-            Pictures(random_images((pair.steps + self.WARM_STEPS) * batch_size), transform),
-            batch_size=batch_size,
-            shuffle=True,
-            num_workers=2,
-            drop_last=True,
-            pin_memory=device.type == "cuda",
-        )
-
-    def __call__(self) -> float:
-        """Seconds of one round; the workers' start and two steps come before it."""
-        batches = iter(self._loader)
-        self._train(batches, self.WARM_STEPS)
-        return timed(lambda: self._train(batches, self._steps), self._device)
-
-    def _train(self, batches: Iterator[tuple[Tensor, Tensor]], steps: int) -> None:
-        for _ in range(steps):
-            images, labels = next(batches)
-            images = images.to(self._device, non_blocking=True)
-            labels = labels.to(self._device, non_blocking=True)
-            with torch.no_grad():
-                soft = self._teacher(images)
-            logits = self._student(images)
-            kd = functional.kl_div(
-                functional.log_softmax(logits / TEMPERATURE, dim=1),
-                functional.softmax(soft / TEMPERATURE, dim=1),
-                reduction="batchmean",
-            )
-            ce = functional.cross_entropy(logits, labels)
-            loss = (1 - ALPHA) * ce + ALPHA * TEMPERATURE**2 * kd
-            self._optimizer.zero_grad()
-            backward(loss)
-            self._optimizer.step()
-
-
-def _serve(pair: Pair, batch_size: int, kind: str, orders: Connection) -> None:
-    """Time a round of the plain loop whenever told to, until told to end."""
-    loop = PlainLoop(pair, batch_size, torch.device(kind))
-    while orders.recv():
-        orders.send(loop())
-
-
-class PlainProcess:
-    """The plain loop in a process of its own, which keeps the allocator as people have it.
-
-    Used as a block; its process ends with it.
-    """
-
-    def __init__(self, pair: Pair, batch_size: int, device: torch.device) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._orders, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(pair, batch_size, device.type, theirs))
-
-    def __enter__(self) -> Self:
-        self._process.start()
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._orders.send(False)
-        self._process.join()
-
-    def __call__(self) -> float:
-        """Seconds of one round.
-
-        Raises:
-            EOFError: The process died.
-        """
-        self._orders.send(True)
-        return float(self._orders.recv())
 
 
 class OurLoop:
