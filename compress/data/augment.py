@@ -8,13 +8,18 @@ alone, and the result for an image does not depend on the batch it is in.
 from threading import Lock
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.data import color_jitter, randaugment, rotation
+from compress.data.transfer import on_device
 from compress.data.views import WEIGHT_STEPS, Parameters
 
 CUTOUT_GREY = 128
+NOT_SENT = ("augmentation", "image_size", "operations", "signs")
+"""Of a view's parameters: no arrays, or of use on the host only."""
 
 _resident: WeakKeyDictionary[Parameters, dict[torch.device, dict[str, Tensor]]] = (
     WeakKeyDictionary()
@@ -29,7 +34,8 @@ def apply(images: Tensor, parameters: Parameters, indices: Tensor) -> Tensor:
         images: uint8 (count, channels, size, size), all images of the view; fastest where its
             memory is channels-last.
         parameters: What the view does to each of them.
-        indices: int64 (batch,), which images, on any device.
+        indices: int64 (batch,), which images, on any device; on the host nothing waits for the
+            device.
 
     Returns:
         uint8 (batch, channels, size, size) on the device of `images`, channels-last, never
@@ -45,12 +51,14 @@ def apply(images: Tensor, parameters: Parameters, indices: Tensor) -> Tensor:
         )
     if not len(indices):
         return images[:0].clone()
-    rows = indices.to(images.device)
+    rows = on_device(indices, images.device)
     drawn = _on_device(parameters, images.device)
-    own = _alone(images, parameters, drawn, rows)
-    if "partner" not in drawn:
+    host = None if parameters.operations is None else indices.cpu().numpy()
+    own = _alone(images, parameters, drawn, rows, host)
+    if parameters.partner is None:
         return own
-    other = _alone(images, parameters, drawn, drawn["partner"][rows])
+    partners = None if host is None else parameters.partner[host]
+    other = _alone(images, parameters, drawn, drawn["partner"][rows], partners)
     if "box" in drawn:
         return torch.where(_inside(drawn["box"][rows], parameters.image_size), other, own)
     return _blend(own, other, drawn["weight"][rows])
@@ -69,7 +77,7 @@ def targets(labels: Tensor, parameters: Parameters, indices: Tensor, classes: in
         Without mixing int64 (batch,); with mixing float32 (batch, classes), the shares of the two
         images' classes, each row summing to 1.
     """
-    rows = indices.to(labels.device)
+    rows = on_device(indices, labels.device)
     if parameters.partner is None:
         return labels[rows]
     drawn = _on_device(parameters, labels.device)
@@ -81,14 +89,14 @@ def targets(labels: Tensor, parameters: Parameters, indices: Tensor, classes: in
 
 
 def _on_device(parameters: Parameters, device: torch.device) -> dict[str, Tensor]:
-    """The arrays of a view on a device, sent there once; the ones that are None are left out."""
+    """The arrays of a view on a device, sent there once, but not those that stay on the host."""
     with _resident_lock:
         devices = _resident.setdefault(parameters, {})
         if device not in devices:
             arrays = {
                 name: value
                 for name, value in vars(parameters).items()
-                if name not in ("augmentation", "image_size") and value is not None
+                if name not in NOT_SENT and value is not None
             }
             devices[device] = {
                 name: torch.from_numpy(array).to(device) for name, array in arrays.items()
@@ -97,9 +105,21 @@ def _on_device(parameters: Parameters, device: torch.device) -> dict[str, Tensor
 
 
 def _alone(
-    images: Tensor, parameters: Parameters, drawn: dict[str, Tensor], rows: Tensor
+    images: Tensor,
+    parameters: Parameters,
+    drawn: dict[str, Tensor],
+    rows: Tensor,
+    host: NDArray[np.int64] | None,
 ) -> Tensor:
-    """Everything but mixing: uint8 (batch, channels, size, size), channels-last."""
+    """Everything but mixing: uint8 (batch, channels, size, size), channels-last.
+
+    Args:
+        images: All images of the view.
+        parameters: What the view does to each of them.
+        drawn: The same on the device of the images.
+        rows: Which images, on that device.
+        host: The same on the host, where a view has RandAugment's operations.
+    """
     asked = parameters.augmentation
     batch = _gather(images.permute(0, 2, 3, 1), rows)
     if asked.crop_padding:
@@ -112,11 +132,11 @@ def _alone(
     for name, adjust in color_jitter.ADJUSTMENTS.items():
         if name in drawn:
             batch = adjust(batch, drawn[name][rows])
-    if asked.randaugment_ops:
+    if host is not None and parameters.operations is not None and parameters.signs is not None:
         batch = randaugment.apply(
             batch,
-            drawn["operations"][rows],
-            drawn["signs"][rows],
+            parameters.operations[host],
+            parameters.signs[host],
             magnitude=asked.randaugment_magnitude,
         )
     if asked.cutout:

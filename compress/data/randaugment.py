@@ -11,10 +11,13 @@ Source: Cubuk, Zoph, Shlens, Le, "RandAugment", NeurIPS 2020, with torchvision's
 import math
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
+from compress.data.transfer import on_device
 from compress.data.views import RANDAUGMENT_OPERATIONS
 
 LEVELS = 31
@@ -22,8 +25,16 @@ TRANSLATION = 150.0 / 331.0  # largest shift, as a share of the side
 Operation = Callable[[Tensor, float, int], Tensor]  # images, strength 0 to 1, direction 1 or -1
 
 
-def apply(batch: Tensor, operations: Tensor, signs: Tensor, *, magnitude: int) -> Tensor:
+def apply(
+    batch: Tensor,
+    operations: NDArray[np.int64],
+    signs: NDArray[np.int64],
+    *,
+    magnitude: int,
+) -> Tensor:
     """Apply each image's operations, one after the other.
+
+    The choices are on the host, where they decide what is called: a GPU is never waited for.
 
     Args:
         batch: uint8 (batch, 3, height, width).
@@ -35,16 +46,17 @@ def apply(batch: Tensor, operations: Tensor, signs: Tensor, *, magnitude: int) -
         uint8, the same shape.
     """
     strength = magnitude / (LEVELS - 1)
-    chosen, directions = operations.cpu(), signs.cpu()
-    for step in range(chosen.shape[1]):
+    # Images that have both in common lie side by side in `order`, in each round's own order.
+    kinds = 2 * operations + (signs < 0)
+    order = np.argsort(kinds, axis=0, kind="stable")
+    rows = on_device(torch.from_numpy(order.T.copy()), batch.device)
+    for step in range(kinds.shape[1]):
+        found, firsts = np.unique(kinds[order[:, step], step], return_index=True)
         result = batch.clone()
-        for kind in sorted(set(chosen[:, step].tolist())):
-            for direction in (1, -1):
-                marked = (chosen[:, step] == kind) & (directions[:, step] == direction)
-                rows = marked.nonzero().squeeze(1).to(batch.device)
-                if len(rows):
-                    operation = _OPERATIONS[RANDAUGMENT_OPERATIONS[kind]]
-                    result[rows] = operation(batch[rows], strength, direction)
+        for kind, first, end in zip(found, firsts, [*firsts[1:], len(batch)], strict=True):
+            operation = _OPERATIONS[RANDAUGMENT_OPERATIONS[kind // 2]]
+            chosen = rows[step, first:end]
+            result[chosen] = operation(batch[chosen], strength, -1 if kind % 2 else 1)
         batch = result
     return batch
 

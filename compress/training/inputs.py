@@ -11,8 +11,12 @@ from torch import Tensor
 
 from compress.data.augment import apply, targets
 from compress.data.images import ImageSet
+from compress.data.transfer import on_device
 from compress.data.views import View
 from compress.training.device import resident
+
+TOGETHER_BYTES = {"cpu": 2**20, "cuda": 2**24}
+"""Small batches are augmented several at a time, up to so many bytes of images."""
 
 
 class Normalize:
@@ -104,23 +108,36 @@ class TrainingImages:
             start: Batches to skip.
             share: This rank's part of a batch of a given size.
         """
-        order = torch.from_numpy(view.order).to(self._device)
-        part = share(batch_size)
+        order, part = torch.from_numpy(view.order), share(batch_size)
 
-        def prepare(number: int) -> Batch:
-            rows = order[number * batch_size : (number + 1) * batch_size][part]
+        def prepare(first: int) -> list[Batch]:
+            numbers = range(first, min(first + together, end))
+            each = [order[n * batch_size : (n + 1) * batch_size][part] for n in numbers]
+            rows = torch.cat(each)
+            pixels = self.rows(view, rows)
+            rows = on_device(rows, self._device)
             labels = targets(self.labels, view.parameters, rows, self.classes)
-            return Batch(self.rows(view, rows), labels, rows)
+            size = len(each[0])
+            parts = (torch.split(tensor, size) for tensor in (pixels, labels, rows))
+            return [Batch(*batch) for batch in zip(*parts, strict=True)]
 
-        numbers = range(start, self.count // batch_size)
+        end = self.count // batch_size
+        together = self._at_once(part, batch_size)
+        numbers = range(start, end, together)
         if self._workers == 0:
-            yield from map(prepare, numbers)
+            for number in numbers:
+                yield from prepare(number)
             return
         with ThreadPoolExecutor(self._workers) as pool:
-            ahead: deque[Future[Batch]] = deque()
+            ahead: deque[Future[list[Batch]]] = deque()
             for number in numbers:
                 ahead.append(pool.submit(prepare, number))
                 if len(ahead) > self._workers:
-                    yield ahead.popleft().result()
+                    yield from ahead.popleft().result()
             while ahead:
-                yield ahead.popleft().result()
+                yield from ahead.popleft().result()
+
+    def _at_once(self, part: slice, batch_size: int) -> int:
+        """How many batches are augmented in one go; an image's result does not depend on it."""
+        size = len(range(batch_size)[part]) * self.pixels[0].numel()
+        return max(1, TOGETHER_BYTES[self._device.type] // max(1, size))

@@ -1,5 +1,6 @@
 """RandAugment's operations, against torchvision's transform with its choices forced."""
 
+import numpy as np
 import pytest
 import torch
 from torchvision.transforms import v2
@@ -21,8 +22,8 @@ def batch() -> torch.Tensor:
     return torch.nn.functional.interpolate(coarse, 20, mode="bilinear").to(torch.uint8)
 
 
-def chosen(kind: int, sign: int, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    return torch.full((count, 1), kind), torch.full((count, 1), sign)
+def chosen(kind: int, sign: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.full((count, 1), kind), np.full((count, 1), sign)
 
 
 def test_the_operations_are_torchvisions():
@@ -55,8 +56,8 @@ def test_an_operation_is_torchvisions_at_that_magnitude(kind, sign, magnitude, b
 
 def test_each_image_gets_its_own_operations_in_order(batch):
     rotate, invert_like = 5, 11  # rotate leaves black corners, solarize turns them white
-    both = torch.tensor([[rotate, invert_like], [invert_like, rotate]])
-    found = randaugment.apply(batch[:2], both, torch.ones(2, 2, dtype=torch.int64), magnitude=30)
+    both = np.array([[rotate, invert_like], [invert_like, rotate]])
+    found = randaugment.apply(batch[:2], both, np.ones((2, 2), dtype=np.int64), magnitude=30)
     assert (found[0][:, 0, 0] == 255).all()
     assert (found[1][:, 0, 0] == 0).all()
 
@@ -65,3 +66,14 @@ def test_the_given_images_are_left_alone(batch):
     before = batch.clone()
     randaugment.apply(batch, *chosen(11, 1, len(batch)), magnitude=30)
     assert torch.equal(batch, before)
+
+
+def test_what_happens_to_an_image_does_not_depend_on_the_others(batch):
+    drawn = np.random.default_rng(0)
+    kinds = drawn.integers(len(RANDAUGMENT_OPERATIONS), size=(len(batch), 2))
+    signs = drawn.choice([1, -1], size=(len(batch), 2))
+    together = randaugment.apply(batch, kinds, signs, magnitude=9)
+    for n in range(len(batch)):
+        one = slice(n, n + 1)
+        alone = randaugment.apply(batch[one], kinds[one], signs[one], magnitude=9)
+        assert torch.equal(together[one], alone)

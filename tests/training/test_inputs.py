@@ -8,6 +8,7 @@ import torch
 
 from compress.config.specs import Augmentation
 from compress.data.augment import apply
+from compress.training import inputs
 from compress.training.inputs import Batch, Normalize, TrainingImages, as_tensor
 from tests.tiny_training import CPU, SHIFTS, digits, schedule
 
@@ -94,6 +95,25 @@ def test_two_ranks_share_each_batch() -> None:
     for whole, first, second in zip(batches(), *halves, strict=True):
         assert torch.equal(whole.images, torch.cat([first.images, second.images]))
         assert torch.equal(whole.rows, torch.cat([first.rows, second.rows]))
+
+
+@pytest.mark.parametrize("at_once", [1, 7 * 192, 3 * 7 * 192, 10**9])
+@pytest.mark.parametrize(
+    "augmentation",
+    [SHIFTS, Augmentation(mixup=1.0, randaugment_ops=2), Augmentation(cutmix=1.0, rotation=20.0)],
+)
+def test_batches_are_the_same_however_many_are_augmented_at_once(
+    monkeypatch: pytest.MonkeyPatch, augmentation: Augmentation, at_once: int
+) -> None:
+    expected = batches(augmentation, size=7, start=2)
+    monkeypatch.setitem(inputs.TOGETHER_BYTES, "cpu", at_once)
+    found = batches(augmentation, size=7, start=2)
+    assert len(found) == len(expected) == 19
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.targets, other.targets)
+        assert torch.equal(one.rows, other.rows)
+        assert one.images.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_mixed_images_come_with_shares_of_both_classes() -> None:
