@@ -1,12 +1,13 @@
 """Stored teacher answers: one float16 array per view, named by content, verified on read."""
 
+import errno
 import fcntl
 import hashlib
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 DESCRIPTION = "teacher.json"
 EVALUATION = "evaluation.safetensors"
 VIEWS = "views"
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+"""What the system says of a file in a folder that may only be read."""
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
@@ -200,15 +203,34 @@ class SoftLabels:
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Keep this teacher's answers from being removed to make room, for a block."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "use.lock").open("a")
-        except OSError as error:
-            raise write_error(self.folder, error) from error
+        """Keep this teacher's answers from being removed to make room, for a block.
+
+        In a folder that may only be read, on a mount without a lock file, nothing is held: whoever
+        may write there does not see this run.
+
+        Raises:
+            InputError: The folder is not there and cannot be made.
+        """
+        lock = self._use_lock()
+        if lock is None:
+            yield
+            return
         with lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
+
+    def _use_lock(self) -> IO[str] | None:
+        """The file whose lock says that a run reads here; None where there is none to be had."""
+        path = self.folder / "use.lock"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return path.open("a")
+        except OSError as error:
+            if error.errno not in READ_ONLY or not self.folder.is_dir():
+                raise write_error(self.folder, error) from error
+        with suppress(OSError):
+            return path.open()  # a lock needs no right to write
+        return None
 
 
 def make_room(folder: Path, limit_bytes: int) -> list[Path]:

@@ -1,8 +1,11 @@
 """Stored soft labels: exact, verified, shared, bounded."""
 
+import errno
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -108,6 +111,57 @@ def test_what_a_running_run_uses_is_never_removed(tmp_path: Path) -> None:
         removed = make_room(tmp_path, 0)
         assert [path.parent.parent.name for path in removed] == ["idle"]
     assert [path.parent.parent.name for path in make_room(tmp_path, 0)] == ["used"]
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
+@pytest.mark.parametrize("lock_is_there", [True, False])
+def test_a_full_cache_that_may_only_be_read_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, lock_is_there: bool
+) -> None:
+    store = labels(tmp_path)
+    store.write("v", LOGITS)
+    if lock_is_there:
+        (store.folder / "use.lock").touch()
+    write_only = refuse_to_write(monkeypatch, number)
+    with store.in_use():
+        values, computed = store.obtain("v", lambda: refuse("asked"), damaged=refuse)
+        monkeypatch.setattr(Path, "open", write_only)
+        removed = make_room(tmp_path, 0)
+    assert not computed
+    assert np.array_equal(values, relative(LOGITS))
+    assert bool(removed) is not lock_is_there  # a lock needs no right to write
+
+
+def refuse_to_write(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[..., IO[Any]]:
+    """Let nobody open a file for writing any more; returns what opens files properly."""
+    properly = Path.open
+
+    def only_read(self: Path, mode: str = "r", *arguments: Any) -> IO[Any]:
+        if mode != "r":
+            raise OSError(number, os.strerror(number), str(self))
+        return properly(self, mode, *arguments)
+
+    monkeypatch.setattr(Path, "open", only_read)
+    return properly
+
+
+def test_a_view_that_is_missing_where_nothing_can_be_written_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = labels(tmp_path)
+    store.write("v", LOGITS)
+    refuse_to_write(monkeypatch, errno.EROFS)
+    with store.in_use(), pytest.raises(InputError, match="cannot write"):
+        store.obtain("w", lambda: LOGITS, damaged=refuse)
+
+
+def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(InputError, match="cannot write"),
+        labels(tmp_path / "file").in_use(),
+    ):
+        pass
 
 
 def test_evaluation_logits_come_back_in_float32(tmp_path: Path) -> None:
