@@ -24,8 +24,9 @@ from compress.runs import Run
 from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, TrainingImages
-from compress.training.learner import Learner, Objective, State, Term
+from compress.training.learner import Learner, State
 from compress.training.loop import Nobody, Position, run_epochs
+from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
 from compress.training.teachers import Teacher, read_member
 
@@ -91,6 +92,18 @@ def network(*, seed: int = 0, batchnorm: bool = True, dropout: float = 0.5) -> n
     )
 
 
+def hungry(too_much: Callable[[Tensor], bool]) -> Callable[[nn.Conv2d, Tensor], Tensor]:
+    """A stand-in for `nn.Conv2d.forward` that has no memory for some batches."""
+    forward = nn.Conv2d.forward
+
+    def convolve(self: nn.Conv2d, images: Tensor) -> Tensor:
+        if too_much(images):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return forward(self, images)
+
+    return convolve
+
+
 def objective(*terms: str, ce_weight: float = 1.0, label_smoothing: float = 0.0) -> Objective:
     """Cross-entropy and losses on logits, as written on the command line."""
     parsed = [LossTerm.parse(term) for term in terms]
@@ -111,6 +124,8 @@ def learner(
     splits: Splits | None = None,
     world: World = ALONE,
     kind: type[Learner] = Learner,
+    format: Format = Format(),  # noqa: A002, B008 - immutable
+    device: torch.device = CPU,
 ) -> Learner:
     """A student with dropout that learns digits from labels unless told otherwise."""
     found = splits or digits()
@@ -119,13 +134,13 @@ def learner(
         network(seed=seed) if model is None else model,
         objective() if goal is None else goal,
         optimization,
-        Format(),
+        format,
         mean=found.mean,
         std=found.std,
         seed=seed,
         epochs=epochs,
         steps_per_epoch=found.train.count // batch_size,
-        device=CPU,
+        device=device,
         world=world,
     )
 

@@ -25,15 +25,9 @@ from compress.runs import (
     newest_complete,
 )
 from compress.training.distributed import World
+from compress.training.opening import check_accuracy, open_soft_labels
 from compress.training.soft_labels import SoftLabels, stored_sets
-from compress.training.teachers import (
-    Member,
-    Teacher,
-    Trust,
-    check_accuracy,
-    open_soft_labels,
-    read_member,
-)
+from compress.training.teachers import Member, Teacher, Trust, read_member
 
 MIB = 2**20
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")

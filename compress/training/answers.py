@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress.data.views import View
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError
 from compress.models.feature_hooks import tapped
 from compress.progress import Progress
 from compress.training.distributed import World
@@ -45,38 +45,54 @@ class Teaching:
         self._device = device
         self._world = world
         self._progress = progress
-        self._live: tuple[nn.Module, Normalize] | None = None
-        self._taps: tuple[str, ...] = ()
+        self._live: dict[bool, tuple[nn.Module, Normalize]] = {}
+        self._taps: dict[bool, list[str]] = {}
 
     def tap(self, paths: Sequence[str]) -> None:
         """Run the teacher live at every step for the outputs of these modules.
 
+        BatchNorms are folded, but not for the output of a convolution: folded, it would be that of
+        its BatchNorm. So what a path gives does not depend on the other paths.
+
         Raises:
             ConfigError: There is no teacher to run, or it is an ensemble.
         """
-        self._taps = tuple(paths)
-        if paths and self._live is None:
-            self._live = self.network()
+        self._taps = {}
+        modules = dict(self.network()[0].named_modules()) if paths else {}
+        for path in paths:
+            folded = not isinstance(modules.get(path), nn.Conv2d)
+            self._network(folded=folded)
+            self._taps.setdefault(folded, []).append(path)
 
     def network(self) -> tuple[nn.Module, Normalize]:
-        """The teacher's network and its normalisation.
+        """The teacher's network, its BatchNorms folded, and its normalisation; made once.
 
         Raises:
             ConfigError: Only stored answers are there, or it is an ensemble.
         """
+        return self._network(folded=True)
+
+    def _network(self, *, folded: bool) -> tuple[nn.Module, Normalize]:
         if self._teacher is None:
             raise ConfigError(
                 "a loss on features needs the teacher itself, stored soft labels are not enough",
                 hint="add --teacher",
             )
-        return self._teacher.live()
+        if folded not in self._live:
+            self._live[folded] = self._teacher.live(folded=folded)
+        return self._live[folded]
 
     def labels(self, view: View) -> Tensor | None:
-        """The stored logits of a view, float16 (images, classes) on the device."""
+        """The stored logits of a view, float16 (images, classes) on the device.
+
+        Raises:
+            InputError: They are missing or damaged, and there is no teacher to compute them.
+        """
         if self._world.size > 1:
-            return self._together(view)
-        fill = None if self._teacher is None else (lambda: self._answer(view))
-        array, _ = self._stored.obtain(view.digest, fill, damaged=self._progress.note)
+            array = self._together(view)
+        else:
+            fill = None if self._teacher is None else (lambda: self._answer(view))
+            array, _ = self._stored.obtain(view.digest, fill, damaged=self._progress.note)
         return torch.from_numpy(array).to(self._device)
 
     def _answer(self, view: View) -> NDArray[np.float32]:
@@ -92,27 +108,35 @@ class Teaching:
         self._progress.finish()
         return logits
 
-    def _together(self, view: View) -> Tensor:
-        """All ranks compute, rank 0 writes, everyone trains on the values as stored."""
-        try:
-            array: NDArray[np.float16] | None = self._stored.read(view.digest)
-        except InputError:
-            array = None
-        if self._world.agree(array is None):
-            logits = self._answer(view)
-            if self._world.main:
-                self._stored.write(view.digest, logits)
-            self._world.barrier()
-            array = self._stored.read(view.digest)
+    def _together(self, view: View) -> NDArray[np.float16]:
+        """All ranks compute, rank 0 reads and writes, everyone trains on the values as stored.
+
+        Nothing but rank 0's file system is needed: the values come over the wire.
+        """
+        world = self._world
+
+        def asking() -> NDArray[np.float32]:
+            world.from_main(lambda: None)  # nothing stored: the others compute their share
+            return self._answer(view)
+
+        def stored() -> NDArray[np.float16] | None:
+            fill = None if self._teacher is None else asking
+            return self._stored.obtain(view.digest, fill, damaged=self._progress.note)[0]
+
+        array = world.from_main(stored)
         if array is None:
-            raise ValueError("unreachable: some rank would have said so")
-        return torch.from_numpy(array).to(self._device)
+            self._answer(view)
+            array = world.from_main(stored)
+        if array is None:
+            raise ValueError("rank 0 asked twice")
+        return array
 
     def features(self, batch: Batch) -> Mapping[str, Tensor]:
         """The live teacher's features of a batch by module path."""
-        if self._live is None or not self._taps:
-            return {}
-        network, normalize = self._live
-        with torch.no_grad(), tapped(network, self._taps) as features:
-            network(normalize(batch.images))
-        return dict(features)
+        found: dict[str, Tensor] = {}
+        for folded, paths in self._taps.items():
+            network, normalize = self._live[folded]
+            with torch.no_grad(), tapped(network, paths) as features:
+                network(normalize(batch.images))
+            found |= features
+        return found

@@ -65,7 +65,7 @@ class Stopwatch:
             yield
             self._seconds += time.perf_counter() - started
             return
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (_event() for _ in range(2))
         begin.record()
         yield
         end.record()
@@ -79,6 +79,10 @@ class Stopwatch:
             self._seconds += begin.elapsed_time(end) / 1000
         self._marks.clear()
         return self._seconds
+
+
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
 
 
 def generator_states(device: torch.device) -> list[torch.Tensor]:

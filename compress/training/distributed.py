@@ -13,6 +13,8 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
+from compress.errors import CompressError
+
 Decision = TypeVar("Decision")
 TIMEOUT = timedelta(hours=2)
 """A rank may wait this long for rank 0 to evaluate and write."""
@@ -75,11 +77,21 @@ class World:
 
         Args:
             decide: Called on rank 0 only; what it returns can be pickled.
+
+        Raises:
+            CompressError: What it raised on rank 0, on every rank: nobody is left waiting.
         """
         if self.size == 1:
             return decide()
-        decided: list[Decision | None] = [decide() if self.main else None]
+        decided: list[Decision | CompressError | None] = [None]
+        if self.main:
+            try:
+                decided = [decide()]
+            except CompressError as error:
+                decided = [error]
         dist.broadcast_object_list(decided, src=0)
+        if isinstance(decided[0], CompressError):
+            raise decided[0]
         return cast("Decision", decided[0])
 
     def gather_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:

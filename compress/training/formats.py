@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -14,7 +16,10 @@ import torch
 from compress.environment import read_environment
 from compress.errors import InputError
 from compress.files import write_text
+from compress.training.memory import NothingFitsError, ran_out, release
 
+FAILURES = (RuntimeError, MemoryError, ImportError, OSError, subprocess.SubprocessError)
+"""What PyTorch, its compiler and the programs they call raise."""
 ABANDON = 1.5
 """A candidate this many times slower than the best is not timed further."""
 
@@ -103,38 +108,91 @@ def teacher_candidates(amp: str, device: torch.device) -> list[Format]:
 
 
 def fastest(
-    candidates: Iterable[Format], timed: Callable[[Format], Callable[[], None]], *, repeats: int = 3
+    candidates: Iterable[Format],
+    timed: Callable[[Format], Callable[[], None]],
+    *,
+    repeats: int = 3,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[Format, dict[str, float]]:
-    """Time one call per candidate, interleaved, and take the one with the lowest best time.
+    """Time one call per candidate, in rounds, and take the one with the lowest best time.
+
+    One candidate is alive at a time. Those that are not far behind are made and timed again in a
+    second round, compiled ones excepted: they are timed in a row, as making one takes long.
 
     Args:
         candidates: At least one; when it is one, nothing is run.
         timed: Prepares a candidate (not timed) and returns what to time.
         repeats: Timed calls of those that are not far behind.
+        tell: Told, in one line, of a candidate that is left out because it does not fit into
+            memory, or cannot be compiled.
 
     Returns:
-        The choice, and the best time of each candidate tried, in milliseconds.
+        The choice, and the best time of each candidate that ran, in milliseconds.
+
+    Raises:
+        NothingFitsError: No candidate fits; the message is PyTorch's.
     """
     formats = list(candidates)
     if len(formats) == 1:
         return formats[0], {}
     best: dict[Format, float] = {}
-    calls: dict[Format, Callable[[], None]] = {}
+    reasons = []
     for candidate in formats:
-        calls[candidate] = timed(candidate)
-        calls[candidate]()  # first call: allocations, kernel choice
-        begin = time.perf_counter()
-        calls[candidate]()
-        best[candidate] = time.perf_counter() - begin
-        limit = ABANDON * min(best.values())
-        calls = {c: call for c, call in calls.items() if best[c] <= limit}
-    for _ in range(repeats - 1 if len(calls) > 1 else 0):
-        for candidate, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            best[candidate] = min(best[candidate], time.perf_counter() - begin)
+        limit = ABANDON * min(best.values(), default=math.inf)
+        seconds, reason = _tried(candidate, timed, repeats if candidate.compiled else 1, limit)
+        if reason:
+            tell(f"{candidate} is left out: {reason}")
+            reasons.append(reason)
+        else:
+            best[candidate] = seconds
+    if not best:
+        raise NothingFitsError(reasons[0])
+    limit = ABANDON * min(best.values())
+    near = [candidate for candidate in best if best[candidate] <= limit]
+    for candidate in near if len(near) > 1 and repeats > 1 else []:
+        if not candidate.compiled:
+            seconds, _ = _tried(candidate, timed, repeats - 1, limit)
+            best[candidate] = min(best[candidate], seconds)
     choice = min(best, key=lambda c: best[c])
     return choice, {str(c): round(seconds * 1000, 2) for c, seconds in best.items()}
+
+
+def _tried(
+    candidate: Format,
+    timed: Callable[[Format], Callable[[], None]],
+    calls: int,
+    limit: float,
+) -> tuple[float, str]:
+    """A candidate's best time in seconds, or infinity and why it cannot be had; then it is gone.
+
+    Args:
+        candidate: What to try.
+        timed: Prepares it.
+        calls: How often it is timed, after a call that is not.
+        limit: A first time beyond this many seconds is not followed by others.
+    """
+    seconds, reason = math.inf, ""
+    try:
+        seconds = _best_time(timed(candidate), calls, limit)
+    except FAILURES as error:
+        if not (ran_out(error) or candidate.compiled):
+            raise
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    # Outside the handler: the error's traceback held the tensors of the failed call.
+    release()
+    return seconds, reason
+
+
+def _best_time(call: Callable[[], None], calls: int, limit: float) -> float:
+    call()  # first call: allocations, kernel choice
+    best = math.inf
+    for _ in range(calls):
+        begin = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - begin)
+        if best > limit:
+            break
+    return best
 
 
 def remembered(

@@ -1,9 +1,8 @@
 """One student in training: its weights, optimizer, losses, and everything its state consists of."""
 
 import copy
-import time
+import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,78 +10,28 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from compress.config.specs import LossTerm
 from compress.config.training import Optimization
 from compress.data.random_words import words
 from compress.errors import UnusableError
-from compress.losses.registry import DistillationLoss, Outputs, weight_at
+from compress.losses.registry import Outputs, weight_at
 from compress.losses.supervised import cross_entropy
 from compress.models.feature_hooks import tapped
+from compress.models.folding import fold_batchnorm
 from compress.training.average import MovingAverage
-from compress.training.device import backward, placed
+from compress.training.device import Stopwatch, backward, generator_states, placed
 from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, Normalize
 from compress.training.memory import largest_fitting, ran_out, split_forward, step_failed
+from compress.training.objective import Objective
 from compress.training.optim import build_optimizer, rate_factor, set_rate
 
 State = dict[str, Tensor]
 EVALUATION_BATCH = 256
+FOLD_FROM = 2000
+"""Images from which on an evaluation is faster with folded BatchNorms, the folding included."""
 DROPOUT_STREAM = 0x64726F70
 """Of the words that seed dropout: PyTorch's CPU generator looks at 32 bits of a seed only."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """A distillation loss of one student, built.
-
-    Attributes:
-        asked: Its name, weight and ramp.
-        loss: What computes it.
-    """
-
-    asked: LossTerm
-    loss: DistillationLoss
-
-
-@dataclass(frozen=True)
-class Objective:
-    """What a student minimises: ce_weight * CE + the sum of its weighted terms.
-
-    Attributes:
-        ce_weight: Weight of the cross-entropy with the true labels.
-        label_smoothing: Of that cross-entropy.
-        terms: Distillation losses; empty for a control.
-        ce_from: What `ce_weight` begins at, where it has a ramp.
-        ce_ramp_epochs: Epochs in which it goes from `ce_from` to `ce_weight`; 0 is no ramp.
-    """
-
-    ce_weight: float
-    label_smoothing: float
-    terms: tuple[Term, ...]
-    ce_from: float = 0.0
-    ce_ramp_epochs: int = 0
-
-    def ce_weight_at(self, epoch: float) -> float:
-        """The weight of the cross-entropy at a moment, epochs counted from 0."""
-        if epoch >= self.ce_ramp_epochs:
-            return self.ce_weight
-        return self.ce_from + (self.ce_weight - self.ce_from) * epoch / self.ce_ramp_epochs
-
-    @property
-    def modules(self) -> list[nn.Module]:
-        """Projectors and the like, trained with the student and then dropped."""
-        return [term.loss.module for term in self.terms if term.loss.module is not None]
-
-    @property
-    def student_taps(self) -> tuple[str, ...]:
-        """Module paths in the student whose outputs a loss needs."""
-        return tuple(dict.fromkeys(p for t in self.terms for p in t.loss.student_taps))
-
-    @property
-    def teacher_taps(self) -> tuple[str, ...]:
-        """Module paths in the teacher whose outputs a loss needs."""
-        return tuple(dict.fromkeys(p for t in self.terms for p in t.loss.teacher_taps))
 
 
 class Learner:
@@ -123,12 +72,14 @@ class Learner:
         self.model = placed(model, device, chosen.memory_format)
         self.objective = objective
         self.format = chosen
-        self.seconds = 0.0
         self.best: State | None = None
+        self.best_validation: NDArray[np.float32] | None = None
         self.best_val = -1.0
         self.best_val_loss = float("inf")
         self.best_epoch = 0
         self.learning_rate = 0.0
+        self._spent = Stopwatch(device)
+        self._draws: bool | None = None
         self._settings = optimization
         self._seed = seed
         self._epochs = epochs
@@ -140,6 +91,7 @@ class Learner:
         for module in objective.modules:
             module.to(device)
         self._trained: list[nn.Module] = [self.model, *objective.modules]
+        self._train()
         self._parameters = [p for m in self._trained for p in m.parameters() if p.requires_grad]
         self._optimizer = build_optimizer(
             self._trained,
@@ -156,6 +108,15 @@ class Learner:
         self._seen = 0
         self._steps_done = 0
 
+    @property
+    def seconds(self) -> float:
+        """The device's time for steps and evaluations so far; waits for it."""
+        return self._spent.seconds
+
+    def _train(self) -> None:
+        for module in self._trained:
+            module.train()
+
     def begin_epoch(self) -> None:
         """Forget the running figures of the epoch before."""
         self._loss_sum.zero_()
@@ -170,22 +131,22 @@ class Learner:
 
         Args:
             batch: Augmented images and their targets.
-            soft: The teacher's stored logits, float32 (batch, classes); None without a teacher.
+            soft: The teacher's stored logits, float32 (batch, classes); None where no loss reads
+                them.
             teacher: Features of a live teacher by module path; empty where none runs.
             step: From 0, over the whole training.
 
         Raises:
             MachineError: Out of memory.
         """
-        begin = time.perf_counter()
         try:
-            self._step(batch, soft, teacher, step)
+            with self._spent.running():
+                self._step(batch, soft, teacher, step)
         except (RuntimeError, MemoryError) as error:
             if not ran_out(error):
                 raise
             reason = str(error)
         else:
-            self.seconds += time.perf_counter() - begin
             return
 
         def attempt(size: int) -> None:
@@ -212,10 +173,13 @@ class Learner:
             gamma=self._settings.gamma,
         )
         set_rate(self._optimizer, self.learning_rate)
-        number = step * self._world.size + self._world.rank
-        torch.manual_seed(int(words(self._seed, number, DROPOUT_STREAM, 1)[0]))
-        for module in self._trained:
-            module.train()
+        before = None
+        if self._draws is not False:
+            number = step * self._world.size + self._world.rank
+            torch.manual_seed(int(words(self._seed, number, DROPOUT_STREAM, 1)[0]))
+            before = generator_states(self._device) if self._draws is None else None
+        if not self.model.training:
+            self._train()
         with (
             self.format.autocast(self._device),
             tapped(self.model, self.objective.student_taps) as features,
@@ -224,8 +188,13 @@ class Learner:
         loss = self._loss(Outputs(logits, features), batch.targets, soft, teacher, epoch)
         self._optimizer.zero_grad(set_to_none=True)
         backward(self._scaler.scale(loss))
-        self._scaler.unscale_(self._optimizer)
+        if before is not None:
+            # A network that drew nothing in its first step draws nothing: no more seeds for it.
+            after = generator_states(self._device)
+            self._draws = not all(map(torch.equal, before, after))
+        # Before they are looked at: all ranks must find the same overflow, or none.
         self._world.average_gradients(self._parameters)
+        self._scaler.unscale_(self._optimizer)
         if self._settings.clip_norm:
             nn.utils.clip_grad_norm_(self._parameters, self._settings.clip_norm)
         self._scaler.step(self._optimizer)
@@ -246,24 +215,26 @@ class Learner:
         teacher: Mapping[str, Tensor],
         epoch: float,
     ) -> Tensor:
-        # a zero with a gradient: a ramp may leave nothing else at the first step
-        total = 0.0 * student.logits.float().sum()
+        parts: list[Tensor] = []
         ce_weight = self.objective.ce_weight_at(epoch)
         if ce_weight:
             supervised = cross_entropy(
                 student.logits, targets, label_smoothing=self.objective.label_smoothing
             )
-            total = total + ce_weight * supervised
-        if not self.objective.terms:
-            return total
-        if soft is None:
-            raise ValueError(f"{self.label} has distillation losses and no teacher")
-        taught = Outputs(soft, teacher)
+            parts.append(ce_weight * supervised)
+        if soft is None and self.objective.reads_logits:
+            raise ValueError(f"{self.label} has losses on a teacher's logits and no teacher")
+        trains_head = bool(ce_weight)
+        taught = Outputs(student.logits.new_empty(0) if soft is None else soft, teacher)
         for term in self.objective.terms:
             weight = weight_at(term.asked, epoch=epoch, epochs=self._epochs)
             if weight:
-                total = total + weight * term.loss(student, taught, targets)
-        return total
+                parts.append(weight * term.loss(student, taught, targets))
+                trains_head = trains_head or not term.loss.needs_features
+        if not trains_head:
+            # A zero with a gradient: every weight has one at every step, whatever the ramps say.
+            parts.insert(0, 0.0 * student.logits.float().sum())
+        return functools.reduce(torch.add, parts)
 
     def figures(self) -> tuple[float, float]:
         """Mean loss and top-1 over the epoch's batches so far, over all ranks.
@@ -287,7 +258,7 @@ class Learner:
         """The error for a training that went out of bounds."""
         return UnusableError(
             f"{what} of {self.label} is not finite at learning rate "
-            f"{self._settings.learning_rate:g}; the last good checkpoint is kept",
+            f"{self._settings.learning_rate:g}; checkpoints from before it are kept",
             hint="use a smaller --learning-rate, or --amp off",
         )
 
@@ -306,21 +277,24 @@ class Learner:
         Returns:
             Shape (images, classes).
         """
-        begin = time.perf_counter()
-        network = self.deployed
-        if weights is not None:
-            network = copy.deepcopy(network)
-            network.load_state_dict(weights)
-        was_training = network.training
-        network.eval()
-        with torch.inference_mode():
-            parts = [
-                split_forward(lambda some: network(self._plain(some)).float(), part).cpu()
-                for part in torch.split(pixels, EVALUATION_BATCH)
-            ]
-        network.train(was_training)
-        self.seconds += time.perf_counter() - begin
-        return torch.cat(parts).numpy()
+        with self._spent.running():
+            network = self.deployed
+            if weights is not None:
+                network = copy.deepcopy(network)
+                network.load_state_dict(weights)
+            if len(pixels) >= FOLD_FROM:
+                network = fold_batchnorm(network)
+            was_training = network.training
+            network.eval()
+            with torch.inference_mode():
+                # Kept on the device until the end: fetching each would wait for it.
+                parts = [
+                    split_forward(lambda some: network(self._plain(some)).float(), part)
+                    for part in torch.split(pixels, EVALUATION_BATCH)
+                ]
+                logits = torch.cat(parts)
+            network.train(was_training)
+        return logits.cpu().numpy()
 
     def weights(self) -> State:
         """A copy of the weights that are kept, on CPU, contiguous."""
@@ -329,17 +303,30 @@ class Learner:
             for name, value in self.deployed.state_dict().items()
         }
 
-    def consider(self, epoch: int, val_top1: float, val_loss: float) -> None:
+    def consider(
+        self,
+        epoch: int,
+        val_top1: float,
+        val_loss: float,
+        logits: NDArray[np.float32] | None = None,
+    ) -> None:
         """Keep this epoch's weights if they are the best on the validation split so far.
 
         The higher top-1 wins, then the lower loss, then the earlier epoch.
+
+        Args:
+            epoch: From 1.
+            val_top1: On the validation split.
+            val_loss: On the validation split.
+            logits: Of the validation split, (images, classes); kept with the weights.
         """
         if (val_top1, -val_loss) > (self.best_val, -self.best_val_loss):
-            self.best, self.best_epoch = self.weights(), epoch
+            self.best, self.best_epoch, self.best_validation = self.weights(), epoch, logits
             self.best_val, self.best_val_loss = val_top1, val_loss
 
     def state(self) -> dict[str, Any]:
         """Everything that is needed to go on."""
+        logits = self.best_validation
         return {
             "label": self.label,
             "model": self.model.state_dict(),
@@ -348,6 +335,7 @@ class Learner:
             "average": None if self._average is None else self._average.model.state_dict(),
             "scaler": self._scaler.state_dict(),
             "best": self.best,
+            "best_validation": None if logits is None else torch.from_numpy(logits),
             "best_val": self.best_val,
             "best_val_loss": self.best_val_loss,
             "best_epoch": self.best_epoch,
@@ -373,10 +361,11 @@ class Learner:
         if self._average is not None:
             self._average.model.load_state_dict(state["average"])
         self._scaler.load_state_dict(state["scaler"])
-        self.best = state["best"]
+        self.best, logits = state["best"], state["best_validation"]
+        self.best_validation = None if logits is None else logits.numpy()
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
         self.best_epoch = state["best_epoch"]
         self._loss_sum.copy_(state["loss_sum"])
         self._correct.copy_(state["correct"])
         self._seen, self._steps_done = state["seen"], state["steps_done"]
-        self.seconds = state["seconds"]
+        self._spent = Stopwatch(self._device, state["seconds"])

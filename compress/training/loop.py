@@ -122,10 +122,11 @@ def run_epochs(
     """
     steps = images.count // batch_size
     pixels, labels = as_tensor(validation, device), validation.known_labels
+    reading = any(learner.objective.reads_logits for learner in learners)
     while position.epoch < epochs:
         epoch = position.epoch
         view = view_of(epoch)
-        soft = source.labels(view)
+        soft = source.labels(view) if reading else None
         if position.step == 0:
             for learner in learners:
                 learner.begin_epoch()
@@ -158,7 +159,7 @@ def run_epochs(
             if logits is None:
                 continue
             val_top1, val_loss = evaluate.top1(logits, labels), evaluate.nll(logits, labels)
-            learner.consider(epoch + 1, float(val_top1), float(val_loss))
+            learner.consider(epoch + 1, float(val_top1), float(val_loss), logits)
             record = EpochRecord(
                 label=learner.label,
                 epoch=epoch + 1,

@@ -1,5 +1,6 @@
 """Running out of memory: a forward pass is split, a training step is explained."""
 
+import gc
 from collections.abc import Callable
 
 import torch
@@ -11,6 +12,10 @@ SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_F
 """What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
 
 
+class NothingFitsError(MachineError):
+    """Nothing that was tried fits into memory; the message is PyTorch's."""
+
+
 def ran_out(error: BaseException) -> bool:
     """Whether an error means that no more memory could be had."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
@@ -18,8 +23,9 @@ def ran_out(error: BaseException) -> bool:
     )
 
 
-def _release() -> None:
-    """Give the device's cached blocks back, so that other sizes can be had."""
+def release() -> None:
+    """Free what nothing refers to, and give the device's cached blocks back."""
+    gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
@@ -44,7 +50,7 @@ def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor
                 "the model does not fit into memory, not even for one image"
             ) from error
     # Outside the handler: the error's traceback held the tensors of the failed pass.
-    _release()
+    release()
     half = len(images) // 2
     return torch.cat([split_forward(forward, part) for part in (images[:half], images[half:])])
 
@@ -58,7 +64,7 @@ def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
     """
     size = batch_size // 2
     while size >= 2:
-        _release()
+        release()
         try:
             attempt(size)
         except (RuntimeError, MemoryError) as error:

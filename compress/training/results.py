@@ -50,7 +50,9 @@ def finish(
     """Look at the test images, once, and write what the student became."""
     last = learner.weights()
     best = learner.best or last
-    validation = learner.logits(as_tensor(splits.validation, device), best)
+    validation = learner.best_validation
+    if validation is None:
+        validation = learner.logits(as_tensor(splits.validation, device), best)
     pixels = as_tensor(splits.test, device)
     test = learner.logits(pixels, best)
     same = learner.best_epoch == _epochs(run, plan.label)

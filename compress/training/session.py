@@ -1,6 +1,7 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -52,7 +53,9 @@ def train_students(
 
     Raises:
         Interrupted: Asked to stop.
-        ConfigError: A batch is larger than the training split, or an option is unknown.
+        ConfigError: A batch is larger than the training split, an option is unknown, or the run
+            was begun with another number of ranks.
+        MachineError: A student does not fit into memory.
         UnusableError: A loss is not finite.
     """
     if schedule.batch_size > splits.train.count:
@@ -64,6 +67,7 @@ def train_students(
         raise ConfigError(
             f"--batch-size {schedule.batch_size} cannot be split evenly among {world.size} ranks"
         )
+    _check_ranks(run, world)
     run.begin()
     images = TrainingImages(splits.train, device=device, workers=schedule.workers)
     source = source_of(images)
@@ -93,13 +97,12 @@ def train_students(
             source.tap(tuple(taps))
         position = Position(log=list(log))
         if saved is not None and labels == saved_labels:
-            position = Position.from_state(saved["position"])
-            for learner, state in zip(learners, saved["learners"], strict=True):
-                learner.load_state(state)
+            position = _taken_up(learners, saved)
             progress.note(
                 f"resuming after epoch {position.epoch}"
                 + (f", step {position.step}" if position.step else "")
             )
+        saved = None  # it is as large as all that learns; only the first group needs it
 
         def save(position: Position, learners: Sequence[Learner] = learners) -> None:
             if world.main:
@@ -134,6 +137,33 @@ def train_students(
                 finish(run, splits, plan, learner, images, device)
         world.barrier()
     return [read_finished(run, plan) for plan in plans] if world.main else []
+
+
+def _taken_up(learners: Sequence[Learner], saved: Mapping[str, Any]) -> Position:
+    """Where a checkpoint's training stood, its learners loaded."""
+    for learner, state in zip(learners, saved["learners"], strict=True):
+        learner.load_state(state)
+    return Position.from_state(saved["position"])
+
+
+def _check_ranks(run: Run, world: World) -> None:
+    """Note how many ranks there are, or refuse another number: they are part of the result.
+
+    Each has its own dropout and its own statistics of BatchNorm.
+
+    Raises:
+        ConfigError: The run was begun with another number.
+    """
+    begun = world.from_main(lambda: int(run.choose("ranks", lambda: world.size)))
+    if begun != world.size:
+        raise ConfigError(
+            f"{run.folder} was begun on {_ranks(begun)}, this is {_ranks(world.size)}",
+            hint=f"use torchrun --nproc-per-node {begun}, or begin anew with --restart",
+        )
+
+
+def _ranks(count: int) -> str:
+    return f"{count} rank" + ("s" if count > 1 else "")
 
 
 def _groups(

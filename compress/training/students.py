@@ -21,8 +21,10 @@ from compress.training.device import backward, placed, synchronize
 from compress.training.distributed import World
 from compress.training.formats import Format, fastest, remembered, student_candidates
 from compress.training.inputs import Normalize, as_tensor
-from compress.training.learner import Learner, Objective, Term
+from compress.training.learner import Learner
 from compress.training.loop import Source
+from compress.training.memory import NothingFitsError, largest_fitting, ran_out, step_failed
+from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
 
 POINTWISE_MAP = 8
@@ -40,7 +42,12 @@ def build_learner(
     world: World,
     progress: Progress,
 ) -> Learner:
-    """Build one student with its losses, in the format this machine runs it fastest in."""
+    """Build one student with its losses, in the format this machine runs it fastest in.
+
+    Raises:
+        MachineError: A training step does not fit into memory in any format.
+        ConfigError: A loss needs a teacher and there is none.
+    """
     torch.manual_seed(plan.seed)
     model = _build(plan, splits)
     objective = _objective(plan, model, splits, source)
@@ -48,7 +55,9 @@ def build_learner(
 
     def decide() -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):  # a trial leaves no trace
-            chosen = _choose_format(plan, splits, schedule, device)
+            chosen = _choose_format(
+                plan, splits, schedule, device=device, world=world, progress=progress
+            )
         progress.note(f"{plan.model} trains in {chosen}")
         return dataclasses.asdict(chosen)
 
@@ -104,35 +113,26 @@ def _objective(plan: StudentPlan, model: nn.Module, splits: Splits, source: Sour
 
 
 def _choose_format(
-    plan: StudentPlan, splits: Splits, schedule: Schedule, device: torch.device
+    plan: StudentPlan,
+    splits: Splits,
+    schedule: Schedule,
+    *,
+    device: torch.device,
+    world: World,
+    progress: Progress,
 ) -> Format:
-    """Try training steps on a batch of real images; each candidate on a copy of its own."""
+    """Try training steps on one rank's share of a batch of real images.
+
+    Raises:
+        MachineError: The step does not fit into memory in any format.
+    """
+    share = schedule.batch_size // world.size
     pixels = as_tensor(splits.validation, device)
-    repeat = -(-schedule.batch_size // len(pixels))
-    pixels = pixels.repeat(repeat, 1, 1, 1)[: schedule.batch_size]
+    pixels = pixels.repeat(-(-share // len(pixels)), 1, 1, 1)[:share]
     pixels = pixels.contiguous(memory_format=torch.channels_last)  # as real batches are
-    targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
 
-    def prepare(candidate: Format) -> Callable[[], None]:
-        model = _build(plan, splits)
-        if candidate.pointwise:
-            pointwise_as_matmul(model, max_map=POINTWISE_MAP)
-        model = placed(model, device, candidate.memory_format).train()
-        forward: Any = torch.compile(model) if candidate.compiled else model
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, foreach=True)
-        normalize = Normalize(
-            splits.mean, splits.std, device=device, memory_format=candidate.memory_format
-        )
-
-        def call() -> None:
-            with candidate.autocast(device):
-                logits = forward(normalize(pixels))
-            optimizer.zero_grad(set_to_none=True)
-            backward(cross_entropy(logits, targets))
-            optimizer.step()
-            synchronize(device)
-
-        return call
+    def prepare(candidate: Format, count: int = share) -> Callable[[], None]:
+        return _step(plan, splits, pixels[:count], candidate)
 
     question: dict[str, object] = {
         "purpose": "student",
@@ -140,12 +140,66 @@ def _choose_format(
         "options": dict(plan.model.options),
         "classes": splits.classes,
         "image_size": splits.image_size,
-        "batch_size": schedule.batch_size,
+        "batch_size": share,
         "amp": schedule.amp,
     }
     example = _build(plan, splits)
     pointwise = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in example.modules())
     candidates = student_candidates(schedule.amp, device, small_maps=pointwise)
-    return remembered(
-        schedule.cache, question, lambda: fastest(candidates, prepare)[0], device=device
+    try:
+        return remembered(
+            schedule.cache,
+            question,
+            lambda: fastest(candidates, prepare, tell=progress.note)[0],
+            device=device,
+        )
+    except NothingFitsError as error:
+        reason = error.message
+
+    def attempt(size: int) -> None:
+        eager = [candidate for candidate in candidates if not candidate.compiled]
+        if not any(_fits(prepare, candidate, size) for candidate in eager):
+            raise MemoryError(reason)
+
+    fits = largest_fitting(attempt, share) * world.size
+    raise step_failed(reason, label=plan.label, batch_size=schedule.batch_size, fits=fits)
+
+
+def _fits(
+    prepare: Callable[[Format, int], Callable[[], None]], candidate: Format, count: int
+) -> bool:
+    """Whether a step with so many images can be done in the memory there is."""
+    try:
+        prepare(candidate, count)()
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        return False
+    return True
+
+
+def _step(
+    plan: StudentPlan, splits: Splits, pixels: torch.Tensor, candidate: Format
+) -> Callable[[], None]:
+    """A training step that changes nothing, on a copy of the model of its own."""
+    device = pixels.device
+    model = _build(plan, splits)
+    if candidate.pointwise:
+        pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    model = placed(model, device, candidate.memory_format).train()
+    forward: Any = torch.compile(model) if candidate.compiled else model
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, foreach=True)
+    targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
+    normalize = Normalize(
+        splits.mean, splits.std, device=device, memory_format=candidate.memory_format
     )
+
+    def call() -> None:
+        with candidate.autocast(device):
+            logits = forward(normalize(pixels))
+        optimizer.zero_grad(set_to_none=True)
+        backward(cross_entropy(logits, targets))
+        optimizer.step()
+        synchronize(device)
+
+    return call

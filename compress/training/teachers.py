@@ -17,7 +17,7 @@ from compress import evaluate
 from compress.config.specs import Scalar
 from compress.data.images import Splits
 from compress.data.views import View
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, MachineError
 from compress.models import cost
 from compress.models.folding import fold_batchnorm
 from compress.models.weights import Weights, WeightsHeader, complete, instantiate, load
@@ -26,8 +26,7 @@ from compress.training.device import placed, synchronize
 from compress.training.distributed import World
 from compress.training.formats import Format, fastest, recalled, remembered, teacher_candidates
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
-from compress.training.memory import split_forward
-from compress.training.soft_labels import SoftLabels
+from compress.training.memory import NothingFitsError, split_forward
 
 MIN_FORMAT_AGREEMENT = 0.995
 AGREEMENT_IMAGES = 1000
@@ -199,6 +198,9 @@ class Teacher:
         Args:
             cache: Where the trial's result is remembered.
             amp: As given to `--amp`.
+
+        Raises:
+            MachineError: The network does not fit into memory.
         """
         member = self.members[0]
         pixels = as_tensor(self._splits.validation, self._device)[: self._batch_size]
@@ -207,7 +209,7 @@ class Teacher:
             forward = self._forward(member, candidate)
 
             def call() -> None:
-                forward(pixels)
+                split_forward(forward, pixels)
                 synchronize(self._device)
 
             return call
@@ -221,9 +223,15 @@ class Teacher:
             "amp": amp,
         }
         candidates = teacher_candidates(amp, self._device)
-        return remembered(
-            cache, question, lambda: fastest(candidates, prepare)[0], device=self._device
-        )
+        try:
+            return remembered(
+                cache, question, lambda: fastest(candidates, prepare)[0], device=self._device
+            )
+        except NothingFitsError as error:
+            raise MachineError(
+                f"teacher {self.name} is out of memory: {error.message}",
+                hint="its weights do not fit: use another --teacher, or --device cpu",
+            ) from error
 
     def compare(self, choice: Format) -> Trust:
         """Measure a format against float32 on validation images; float32 where it is too far."""
@@ -257,7 +265,7 @@ class Teacher:
             advance: Told how many images were answered.
         """
         begin = time.perf_counter()
-        rows = torch.arange(images.count, device=self._device)[self._world.share(images.count)]
+        rows = torch.arange(images.count)[self._world.share(images.count)]
 
         def batch(start: int) -> Tensor:
             part = images.rows(view, rows[start : start + self._batch_size])
@@ -293,8 +301,12 @@ class Teacher:
             format_probability_error=self.trust.probability_error,
         )
 
-    def live(self) -> tuple[nn.Module, Normalize]:
+    def live(self, *, folded: bool = True) -> tuple[nn.Module, Normalize]:
         """The network itself in float32, for losses on features, and its normalisation.
+
+        Args:
+            folded: Each BatchNorm is part of the convolution before it, which is faster; the
+                outputs of those convolutions then are those of their BatchNorms.
 
         Raises:
             ConfigError: An ensemble has no features of its own.
@@ -305,8 +317,10 @@ class Teacher:
                 hint="use a loss on logits, or one --teacher",
             )
         member = self.members[0]
-        module = placed(_module(member, self._splits), self._device, torch.channels_last)
-        module.requires_grad_(False)
+        module = _module(member, self._splits)
+        if folded:
+            module = fold_batchnorm(module)
+        module = placed(module.eval(), self._device, torch.channels_last).requires_grad_(False)
         header = member.header
         normalize = Normalize(
             header.mean, header.std, device=self._device, memory_format=torch.channels_last
@@ -347,12 +361,11 @@ class Teacher:
         for member in self.members:
             forward = self._forward(member, chosen)
             parts = [
-                split_forward(forward, batch(start)).cpu()
-                for start in range(0, count, self._batch_size)
+                split_forward(forward, batch(start)) for start in range(0, count, self._batch_size)
             ]
             del forward  # the next member's network takes its place
             logits: NDArray[np.float32] = (
-                torch.cat(parts).numpy() if parts else np.zeros((0, 0), np.float32)
+                torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
             )
             if len(self.members) == 1:
                 return logits
@@ -362,33 +375,3 @@ class Teacher:
             raise ValueError("a teacher needs at least one member")
         mean: NDArray[np.float32] = total - np.float32(np.log(len(self.members)))
         return mean
-
-
-def check_accuracy(description: TeacherDescription, source: str) -> None:
-    """Refuse a teacher that knows nothing.
-
-    Raises:
-        InputError: Its test accuracy is at or below chance.
-    """
-    chance = 1 / len(description.class_names)
-    if description.top1 <= chance * 1.05:
-        raise InputError(
-            f"teacher {source} has {description.top1:.1%} test top-1, chance is {chance:.1%}",
-            hint="check its normalization option, its classes and its weights",
-        )
-
-
-def open_soft_labels(
-    teacher: Teacher, folder: Path, *, limit_bytes: int
-) -> tuple[SoftLabels, TeacherDescription]:
-    """The stored answers of a teacher, with its own accuracy measured if it is not there yet."""
-    labels = SoftLabels(folder / teacher.key(), limit_bytes=limit_bytes)
-    try:
-        labels.read_evaluation()
-        return labels, labels.description()
-    except InputError:
-        validation, test = teacher.evaluation()
-        description = teacher.describe(validation, test)
-        labels.write_evaluation(validation, test)
-        labels.describe(description)
-        return labels, description

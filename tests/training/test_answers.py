@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from compress.errors import ConfigError, InputError
+from compress.models.feature_hooks import tapped
 from compress.training.answers import Teaching
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.soft_labels import SoftLabels, relative
@@ -122,11 +124,44 @@ def test_features_are_those_of_the_network_on_the_batch(tmp_path: Path) -> None:
 def test_a_live_teacher_is_untouched_by_a_training(tmp_path: Path) -> None:
     source = teaching(tmp_path, teacher(tmp_path))
     source.tap(("stage2",))
-    network = source._live[0]
+    network, _ = source.network()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     run([learner(goal=objective("kd"))], source=source)
     assert same_weights(before, network.state_dict())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_live_network_is_made_once_with_its_batchnorms_folded(tmp_path: Path) -> None:
+    source = teaching(tmp_path, teacher(tmp_path))
+    network, _ = source.network()
+    source.tap(("stage1",))
+    assert source.network()[0] is network
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def test_a_convolution_is_tapped_before_its_batchnorm(tmp_path: Path) -> None:
+    """Folded, its output would be that of the BatchNorm; the other paths do not notice."""
+    asked = teacher(tmp_path)
+    batch = a_batch()
+    plain, normalize = asked.live(folded=False)
+    path = next(name for name, m in plain.named_modules() if isinstance(m, nn.Conv2d))
+    with torch.no_grad(), tapped(plain, [path]) as expected:
+        plain(normalize(batch.images))
+    alone, both = teaching(tmp_path, asked), teaching(tmp_path, asked)
+    alone.tap(("stage1",))
+    both.tap((path, "stage1"))
+    features = both.features(batch)
+    assert torch.equal(features[path], expected[path])
+    assert torch.equal(features["stage1"], alone.features(batch)["stage1"])
+
+
+def test_no_labels_are_asked_for_where_no_loss_reads_them(tmp_path: Path) -> None:
+    """For controls, and for losses on features alone."""
+    asked = teacher(tmp_path)
+    source = teaching(tmp_path, asked)
+    run([learner()], source=source)
+    assert not (tmp_path / "store").exists()
+    assert asked.seconds == 0
 
 
 def test_features_need_more_than_stored_labels(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """Devices."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
@@ -47,6 +49,56 @@ def test_images_that_do_not_fit_are_a_machine_error(monkeypatch: pytest.MonkeyPa
 def test_a_module_takes_the_memory_format() -> None:
     module = device.placed(nn.Conv2d(4, 8, 3), torch.device("cpu"), torch.channels_last)
     assert module.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_stopwatch_adds_up_blocks_to_what_was_spent_before() -> None:
+    watch = device.Stopwatch(torch.device("cpu"), 10.0)
+    for _ in range(2):
+        with watch.running():
+            time.sleep(0.01)
+    assert 10.02 <= watch.seconds < 11
+
+
+def test_a_block_that_fails_is_not_counted() -> None:
+    watch = device.Stopwatch(torch.device("cpu"))
+    with pytest.raises(ValueError, match="no"), watch.running():
+        raise ValueError("no")
+    assert watch.seconds == 0
+
+
+@pytest.mark.gpu
+def test_a_stopwatch_counts_the_work_of_cuda_and_not_its_launch() -> None:
+    found = device.pick_device("cuda")
+    square = torch.ones(8192, 8192, device=found)
+    square @ square
+    device.synchronize(found)
+    watch = device.Stopwatch(found)
+    begin = time.perf_counter()
+    with watch.running():
+        for _ in range(20):
+            square @ square
+    launched = time.perf_counter() - begin
+    device.synchronize(found)
+    done = time.perf_counter() - begin
+    assert watch.seconds == pytest.approx(done, rel=0.2)
+    assert watch.seconds > 2 * launched
+    assert watch.seconds == watch.seconds
+
+
+def test_a_draw_moves_the_generators_of_the_device() -> None:
+    here = torch.device("cpu")
+    before = device.generator_states(here)
+    assert all(map(torch.equal, before, device.generator_states(here)))
+    torch.rand(1)
+    assert not all(map(torch.equal, before, device.generator_states(here)))
+
+
+@pytest.mark.gpu
+def test_a_draw_on_cuda_is_seen() -> None:
+    found = device.pick_device("cuda")
+    before = device.generator_states(found)
+    torch.rand(1, device=found)
+    assert not all(map(torch.equal, before, device.generator_states(found)))
 
 
 def test_backward_fills_gradients() -> None:

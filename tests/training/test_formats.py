@@ -1,7 +1,10 @@
 """Formats: tried, remembered, never assumed."""
 
+import gc
+import itertools
 import json
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 from compress.training.formats import Format, dtypes, fastest, remembered, student_candidates
+from compress.training.memory import NothingFitsError
 
 CPU = torch.device("cpu")
 
@@ -43,6 +47,93 @@ def test_a_single_candidate_is_not_timed() -> None:
     assert choice == Format()
     assert calls == []
     assert measured == {}
+
+
+FAST, SLOW, COMPILED = Format(), Format(channels_last=False), Format(compiled=True)
+
+
+def failing(errors: dict[Format, Exception]) -> Callable[[Format], Callable[[], None]]:
+    """Candidates that raise when they are called; the others do nothing."""
+
+    def prepare(candidate: Format) -> Callable[[], None]:
+        def call() -> None:
+            if candidate in errors:
+                raise errors[candidate]
+
+        return call
+
+    return prepare
+
+
+def test_a_candidate_that_does_not_fit_is_left_out_and_told() -> None:
+    told: list[str] = []
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+    choice, measured = fastest([FAST, SLOW], failing({FAST: error}), tell=told.append)
+    assert choice == SLOW
+    assert list(measured) == [str(SLOW)]
+    assert told == ["NHWC, float32 is left out: CUDA out of memory. Tried to allocate 2 GiB"]
+
+
+def test_a_candidate_that_cannot_even_be_prepared_for_want_of_memory_is_left_out() -> None:
+    def prepare(candidate: Format) -> Callable[[], None]:
+        if candidate == FAST:
+            raise MemoryError
+        return lambda: None
+
+    told: list[str] = []
+    assert fastest([FAST, SLOW], prepare, tell=told.append)[0] == SLOW
+    assert told == ["NHWC, float32 is left out: MemoryError"]
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("no compiler"), ImportError("no triton"), FileNotFoundError("no g++")]
+)
+def test_a_candidate_that_cannot_be_compiled_is_left_out_and_told(error: Exception) -> None:
+    told: list[str] = []
+    assert fastest([COMPILED, FAST], failing({COMPILED: error}), tell=told.append)[0] == FAST
+    assert told == [f"NHWC, float32, compiled is left out: {error}"]
+
+
+def test_other_errors_of_what_is_not_compiled_are_not_swallowed() -> None:
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        fastest([FAST, SLOW], failing({SLOW: RuntimeError("shapes do not match")}))
+
+
+def test_where_nothing_fits_the_first_reason_is_raised() -> None:
+    errors = {FAST: MemoryError("first\nmore"), SLOW: MemoryError("second")}
+    with pytest.raises(NothingFitsError, match=r"^first$"):
+        fastest([FAST, SLOW], failing(errors))
+
+
+def test_one_candidate_is_alive_at_a_time() -> None:
+    class Network:
+        pass
+
+    alive: list[weakref.ref[Network]] = []
+    counts: list[int] = []
+
+    def prepare(_: Format) -> Callable[[], None]:
+        gc.collect()
+        counts.append(sum(one() is not None for one in alive))
+        network = Network()
+        alive.append(weakref.ref(network))
+
+        def call() -> None:
+            time.sleep(0.002 + 0 * len(vars(network)))
+
+        return call
+
+    fastest([FAST, Format(pointwise=True), COMPILED], prepare)
+    assert set(counts) == {0}
+
+
+def test_a_near_tie_is_timed_in_a_second_round_but_compiled_once() -> None:
+    calls: list[Format] = []
+    times = dict.fromkeys((FAST, SLOW, COMPILED), 0.005)
+    fastest([FAST, SLOW, COMPILED], sleeper(times, calls), repeats=3)
+    order = [calls[0]] + [b for a, b in itertools.pairwise(calls) if a != b]
+    assert order == [FAST, SLOW, COMPILED, FAST, SLOW]
+    assert [calls.count(c) for c in (FAST, SLOW, COMPILED)] == [5, 5, 4]
 
 
 def test_a_trial_is_remembered_per_question(tmp_path: Path) -> None:

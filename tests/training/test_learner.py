@@ -1,17 +1,24 @@
 """One student: its step, its figures, its state."""
 
-import dataclasses
 import io
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from compress.config.specs import LossTerm
 from compress.config.training import Optimization
 from compress.errors import MachineError, UnusableError
+from compress.losses.registry import Outputs
+from compress.models.folding import fold_batchnorm
+from compress.training import learner as learners
+from compress.training.distributed import World
+from compress.training.formats import Format
 from compress.training.inputs import Batch, Normalize
 from compress.training.learner import Learner
+from compress.training.objective import Objective, Term
 from tests.tiny_training import CPU, digits, learner, network, objective, same_weights
 
 
@@ -85,17 +92,6 @@ def test_a_ramp_follows_the_step() -> None:
     assert losses == pytest.approx([0.0, 0.5 * np.log(10), np.log(10)])
 
 
-def test_the_weight_of_the_labels_may_have_a_ramp() -> None:
-    """Four steps an epoch: from 1 to 0.2 over two epochs, on a loss of log 10."""
-    goal = dataclasses.replace(objective(ce_weight=0.2), ce_from=1.0, ce_ramp_epochs=2)
-    losses = []
-    for step in (0, 4, 8, 12):
-        student = learner(model=linear(), goal=goal, epochs=4)
-        student.step(a_batch(), None, {}, step=step)
-        losses.append(student.figures()[0] / np.log(10))
-    assert losses == pytest.approx([1.0, 0.6, 0.2, 0.2])
-
-
 def test_figures_are_means_over_the_epoch() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
     nn.init.zeros_(model[1].weight)
@@ -162,6 +158,74 @@ def test_dropout_depends_on_seed_and_step_only() -> None:
     assert not same_weights(after(0, disturb=False), after(1, disturb=False))
 
 
+def test_seeds_are_set_only_for_a_network_that_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first step tells; functions that draw count like modules."""
+
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network(dropout=0.0)
+
+        def forward(self, images: Tensor) -> Tensor:
+            logits: Tensor = self.inner(images)
+            return logits + torch.rand_like(logits)
+
+    models, seeds, counts = [network(dropout=0.0), network(dropout=0.5), Noisy()], [], []
+    monkeypatch.setattr(torch, "manual_seed", seeds.append)
+    for model in models:
+        student = learner(model=model)
+        seeds.clear()
+        for step in range(4):
+            student.step(a_batch(), None, {}, step=step)
+        counts.append(len(seeds))
+    assert counts == [1, 4, 4]
+
+
+class OnFeatures:
+    """A loss between the map after the student's ReLU and what the teacher has at "x"."""
+
+    needs_features = supports_mixed_labels = True
+    student_taps, teacher_taps = ("2",), ("x",)
+
+    def __init__(self, module: nn.Module | None) -> None:
+        self.module = module
+
+    def __call__(self, student: Outputs, teacher: Outputs, labels: Tensor) -> Tensor:
+        ours = student.features["2"] if self.module is None else self.module(student.features["2"])
+        return (ours - teacher.features["x"]).square().mean()
+
+
+def on_features(module: nn.Module | None = None) -> Objective:
+    """That loss alone, with a projector or without."""
+    return Objective(0.0, 0.0, (Term(LossTerm(name="fitnet"), OnFeatures(module)),))
+
+
+def test_a_loss_on_features_alone_leaves_no_weight_without_a_gradient() -> None:
+    student = learner(goal=on_features())
+    student.step(a_batch(), None, {"x": torch.ones(32, 8, 8, 8)}, step=0)
+    assert all(parameter.grad is not None for parameter in student.model.parameters())
+    assert student.model[0].weight.grad.abs().sum() > 0
+    assert not student.model[6].weight.grad.any()
+
+
+class Overflowing(World):
+    """Two ranks, of which the other's gradients overflow."""
+
+    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
+        for parameter in parameters:
+            assert parameter.grad is not None
+            parameter.grad.fill_(float("inf"))
+
+
+def test_an_overflow_on_one_rank_is_skipped_on_all() -> None:
+    """float16: gradients meet before they are looked at, so the scale falls here too."""
+    student = learner(model=linear(), format=Format(dtype="float16"), world=Overflowing(0, 2))
+    scale = student.state()["scaler"]["scale"]
+    student.step(a_batch(), None, {}, step=0)
+    assert not student.model[1].weight.any()
+    assert student.state()["scaler"]["scale"] == scale / 2
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(optimizer: str) -> None:
     settings = Optimization(
@@ -179,7 +243,8 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened(optimizer: str) -> Non
     steps(whole, range(6))
     first = fresh()
     steps(first, range(3))
-    first.consider(1, 0.5, 1.25)
+    kept = np.arange(20, dtype=np.float32).reshape(2, 10)
+    first.consider(1, 0.5, 1.25, kept)
     stored = io.BytesIO()
     torch.save(first.state(), stored)
     stored.seek(0)
@@ -193,6 +258,8 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened(optimizer: str) -> Non
     assert second.best is not None
     assert first.best is not None
     assert same_weights(second.best, first.best)
+    assert second.best_validation is not None
+    assert np.array_equal(second.best_validation, kept)
 
 
 def test_the_state_of_another_student_is_refused() -> None:
@@ -201,31 +268,18 @@ def test_the_state_of_another_student_is_refused() -> None:
 
 
 def test_projectors_learn_and_are_saved() -> None:
-    class Projecting:
-        needs_features = True
-        supports_mixed_labels = True
-        student_taps = ("2",)
-        teacher_taps = ("x",)
+    def fresh() -> tuple[Learner, nn.Conv2d]:
+        projector = nn.Conv2d(8, 4, 1, bias=False)
+        nn.init.constant_(projector.weight, 0.1)
+        return learner(goal=on_features(projector)), projector
 
-        def __init__(self) -> None:
-            self.module = nn.Conv2d(8, 4, 1, bias=False)
-            nn.init.constant_(self.module.weight, 0.1)
-
-        def __call__(self, student: object, teacher: object, labels: Tensor) -> Tensor:
-            return (self.module(student.features["2"]) - teacher.features["x"]).square().mean()
-
-    def fresh() -> tuple[Learner, Projecting]:
-        goal, loss = objective("kd"), Projecting()
-        goal = type(goal)(0.0, 0.0, (type(goal.terms[0])(goal.terms[0].asked, loss),))
-        return learner(goal=goal), loss
-
-    student, loss = fresh()
-    student.step(a_batch(), soft_labels(), {"x": torch.ones(32, 4, 8, 8)}, step=0)
-    assert not torch.all(loss.module.weight == 0.1)
+    student, projector = fresh()
+    student.step(a_batch(), None, {"x": torch.ones(32, 4, 8, 8)}, step=0)
+    assert not torch.all(projector.weight == 0.1)
     assert not any("module" in name for name in student.weights())
     other, restored = fresh()
     other.load_state(student.state())
-    assert torch.equal(restored.module.weight, loss.module.weight)
+    assert torch.equal(restored.weight, projector.weight)
 
 
 def test_the_average_is_what_is_evaluated_and_kept() -> None:
@@ -252,6 +306,28 @@ def test_logits_of_other_weights_leave_the_present_ones_alone() -> None:
     assert student.model.training
 
 
+def test_many_images_are_evaluated_with_folded_batchnorms(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    student, pixels = learner(), a_batch().images
+    for step in range(3):
+        student.step(a_batch(), None, {}, step=step)
+    early, plain = student.weights(), student.logits(pixels)
+    folded: list[nn.Module] = []
+
+    def fold(model: nn.Module) -> nn.Module:
+        folded.append(fold_batchnorm(model))
+        return folded[-1]
+
+    monkeypatch.setattr(learners, "fold_batchnorm", fold)
+    monkeypatch.setattr(learners, "FOLD_FROM", 32)
+    assert np.allclose(student.logits(pixels), plain, atol=1e-5)
+    assert np.allclose(student.logits(pixels, early), plain, atol=1e-5)
+    assert len(folded) == 2
+    assert same_weights(student.weights(), early)
+    assert student.model.training
+
+
 def test_kept_weights_do_not_move_with_later_steps() -> None:
     student = learner()
     kept = student.weights()
@@ -265,9 +341,10 @@ def test_the_best_epoch_has_the_higher_top1_then_the_lower_loss_then_comes_first
     student = learner()
     chosen = []
     for epoch, (top1, loss) in enumerate([(0.5, 1.0), (0.4, 0.1), (0.5, 0.9), (0.5, 0.9)], 1):
-        student.consider(epoch, top1, loss)
-        chosen.append(student.best_epoch)
-    assert chosen == [1, 1, 3, 3]
+        student.consider(epoch, top1, loss, np.full((1, 10), epoch, dtype=np.float32))
+        assert student.best_validation is not None
+        chosen.append((student.best_epoch, int(student.best_validation[0, 0])))
+    assert chosen == [(1, 1), (1, 1), (3, 3), (3, 3)]
 
 
 class Hungry(nn.Module):

@@ -98,7 +98,7 @@ def test_an_epoch_follows_its_view_and_drops_the_smaller_last_batch() -> None:
 
 def test_epochs_share_views_where_there_are_fewer() -> None:
     source = Given(digits())
-    student = watched(epochs=5)
+    student = watched(goal=objective("kd"), epochs=5)
     run([student], source=source, epochs=5, views=2)
     assert source.views == [0, 1, 0, 1, 0]
     first, third = student.shown[0][1], student.shown[2 * STEPS][1]

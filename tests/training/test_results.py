@@ -40,7 +40,7 @@ def trained() -> Learner:
     student = learner("tiny", model=model, epochs=3)
     chosen: list[dict[str, torch.Tensor]] = []
     train([student], epochs=3, save=lambda _: chosen.append(student.weights()))
-    student.best, student.best_epoch = chosen[1], 2
+    student.best, student.best_epoch, student.best_validation = chosen[1], 2, None
     return student
 
 
@@ -89,7 +89,7 @@ def test_the_last_epoch_is_kept_and_reported_beside_it(tmp_path: Path) -> None:
 
 def test_where_the_last_epoch_is_chosen_both_figures_agree(tmp_path: Path) -> None:
     run, student = open_run(tmp_path / "run"), trained()
-    student.best, student.best_epoch = student.weights(), 3
+    student.best, student.best_epoch, student.best_validation = student.weights(), 3, None
     row = finished(run, student)
     assert row.last_top1 == row.top1
 

@@ -1,16 +1,19 @@
 """A run's training from plans to files."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
 from compress.cache import cache_folder
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
-from compress.errors import ConfigError, Interrupted
+from compress.errors import ConfigError, Interrupted, MachineError
 from compress.interrupts import StopRequest
 from compress.models import weights
 from compress.runs import Run, read_epochs
@@ -18,7 +21,7 @@ from compress.training import session
 from compress.training.distributed import World
 from compress.training.results import Finished
 from compress.training.session import train_students
-from tests.tiny_training import ALONE, CPU, Given, Notes, digits, open_run, plan, schedule
+from tests.tiny_training import ALONE, CPU, Given, Notes, digits, hungry, open_run, plan, schedule
 
 PLANS = (plan("a", terms=["kd"]), plan("b", seed=1, terms=["kd"]), plan("control"))
 
@@ -222,6 +225,76 @@ def test_a_batch_larger_than_the_data_is_a_config_error(tmp_path: Path) -> None:
 def test_a_batch_that_ranks_cannot_share_evenly_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--batch-size 31 cannot be split evenly among 2 ranks"):
         train(tmp_path, batch_size=31, world=World(rank=0, size=2))
+
+
+def test_a_run_that_fits_in_no_format_names_a_batch_size_that_was_tried_and_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda images: len(images) > 9))
+    notes = Notes()
+    with pytest.raises(MachineError) as caught:
+        train(tmp_path, PLANS[:1], notes=notes)
+    assert "a with batch size 32 is out of memory: CUDA out of memory" in caught.value.message
+    assert caught.value.hint.startswith("--batch-size 8 fits")
+    assert "NHWC, float32 is left out: CUDA out of memory" in notes.text
+    assert not any(
+        name.startswith("format of") for name in open_run(tmp_path / "run").manifest.choices
+    )
+
+
+def test_a_run_trains_in_the_format_that_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trial's batch of 32 in NHWC is too much; evaluation has other sizes."""
+
+    def too_much(images: Tensor) -> bool:
+        return len(images) == 32 and images.is_contiguous(memory_format=torch.channels_last)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(too_much))
+    notes = Notes()
+    assert train(tmp_path, PLANS[:1], notes=notes)[0].row.label == "a"
+    assert "trains in NCHW, float32" in notes.text
+
+
+def test_the_number_of_ranks_is_part_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 1)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    monkeypatch.setattr(World, "from_main", lambda _, decide: decide())
+    with pytest.raises(ConfigError, match="was begun on 1 rank, this is 2 ranks") as caught:
+        train(tmp_path, world=World(rank=0, size=2))
+    assert "--nproc-per-node 1" in caught.value.hint
+
+
+def test_a_checkpoint_is_let_go_of_once_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 1)
+        with pytest.raises(Killed):
+            train(tmp_path)
+    load, loaded, kept = session.checkpoints.load, [], []
+
+    def watched(path: Path) -> Any:
+        state = load(path)
+        loaded.extend(weakref.ref(one["model"]["linear.weight"]) for one in state["learners"])
+        return state
+
+    begin = session.run_epochs
+
+    def looking(*arguments: Any, **options: Any) -> None:
+        gc.collect()
+        kept.append(sum(tensor() is not None for tensor in loaded))
+        begin(*arguments, **options)
+
+    monkeypatch.setattr(session.checkpoints, "load", watched)
+    monkeypatch.setattr(session, "run_epochs", looking)
+    train(tmp_path)
+    assert len(loaded) == 3
+    assert kept == [0]
 
 
 def test_kept_files_describe_themselves(tmp_path: Path) -> None:

@@ -1,17 +1,20 @@
 """Students made ready to learn."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from compress.config.distill import StudentPlan
-from compress.errors import ConfigError
+from compress.errors import ConfigError, MachineError
 from compress.models import registry as models
 from compress.models.pointwise import MatmulConv2d
 from compress.training import students
 from compress.training.answers import Teaching
+from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
@@ -22,6 +25,7 @@ from tests.tiny_training import (
     CPU,
     Notes,
     digits,
+    hungry,
     open_run,
     plan,
     same_weights,
@@ -83,7 +87,7 @@ def test_the_format_is_tried_once_in_the_life_of_a_run(
 ) -> None:
     tried: list[str] = []
 
-    def choose(asked: StudentPlan, *_: object) -> Format:
+    def choose(asked: StudentPlan, *_: object, **__: object) -> Format:
         tried.append(asked.label)
         return Format(channels_last=False, dtype="bfloat16")
 
@@ -110,9 +114,9 @@ def test_products_in_place_of_pointwise_convolutions_keep_the_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = plan(model="mobilenet_v2:width=0.35")
-    monkeypatch.setattr(students, "_choose_format", lambda *_: Format())
+    monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format())
     plain = built(tmp_path / "a", asked)
-    monkeypatch.setattr(students, "_choose_format", lambda *_: Format(pointwise=True))
+    monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format(pointwise=True))
     products = built(tmp_path / "b", asked)
     assert any(isinstance(m, MatmulConv2d) for m in products.model.modules())
     assert same_weights(plain.model.state_dict(), products.model.state_dict())
@@ -129,7 +133,7 @@ def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
 def test_a_model_that_is_watched_inside_is_not_compiled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(students, "_choose_format", lambda *_: Format(compiled=True))
+    monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format(compiled=True))
     monkeypatch.setattr(torch, "compile", lambda model: model)
     assert built(tmp_path, plan()).format.compiled
     watched = built(tmp_path, plan(terms=["fitnet"]), teaching(tmp_path))
@@ -139,3 +143,37 @@ def test_a_model_that_is_watched_inside_is_not_compiled(
 def test_a_loss_on_features_needs_a_teacher(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="loss fitnet needs a teacher"):
         built(tmp_path, plan(terms=["fitnet"]))
+
+
+def choice(folder: Path, world: World, notes: Notes) -> Format:
+    return students._choose_format(
+        plan(), digits(), schedule(folder), device=CPU, world=world, progress=notes
+    )
+
+
+@pytest.mark.parametrize(("ranks", "images"), [(1, 32), (2, 16)])
+def test_a_rank_tries_its_share_of_a_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ranks: int, images: int
+) -> None:
+    tried: list[int] = []
+
+    def step(_plan: object, _splits: object, pixels: torch.Tensor, _: Format) -> Any:
+        return lambda: tried.append(len(pixels))
+
+    monkeypatch.setattr(students, "_step", step)
+    choice(tmp_path, World(0, ranks), Notes())
+    assert set(tried) == {images}
+    stored = json.loads(next((tmp_path / "formats").iterdir()).read_text())
+    assert stored["question"]["batch_size"] == images
+
+
+def test_the_batch_that_fits_is_that_of_all_ranks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four images fit on each of two ranks."""
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda images: len(images) > 4))
+    with pytest.raises(MachineError) as caught:
+        choice(tmp_path, World(0, 2), Notes())
+    assert "a with batch size 32 is out of memory" in caught.value.message
+    assert caught.value.hint.startswith("--batch-size 8 fits")
+    assert not (tmp_path / "formats").exists()

@@ -1,0 +1,41 @@
+"""Opening the store of a teacher's answers."""
+
+from pathlib import Path
+
+import pytest
+
+from compress.errors import InputError
+from compress.training import teachers
+from compress.training.opening import check_accuracy, open_soft_labels
+from tests.tiny_training import teacher
+
+
+@pytest.mark.parametrize(("top1", "refused"), [(0.1, True), (0.104, True), (0.11, False)])
+def test_a_teacher_at_chance_is_refused(tmp_path: Path, top1: float, refused: bool) -> None:
+    asked = teacher(tmp_path)
+    described = asked.describe(*asked.evaluation()).model_copy(update={"top1": top1})
+    if not refused:
+        check_accuracy(described, "t.pt")
+        return
+    with pytest.raises(InputError, match=r"teacher t\.pt has 10\.\d% test top-1, chance is 10\.0%"):
+        check_accuracy(described, "t.pt")
+
+
+def test_its_own_accuracy_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = teacher(tmp_path)
+    _, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    monkeypatch.setattr(teachers.Teacher, "evaluation", lambda _: pytest.fail("measured again"))
+    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    assert first == second == stored.description()
+    assert stored.read_evaluation()[1].shape == (60, 10)
+
+
+def test_a_damaged_evaluation_is_measured_again(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    stored, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    path = stored.folder / "evaluation.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    assert first == second
+    stored.read_evaluation()
