@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import torch
 
 from compress.config.distill import distill_config
+from compress.errors import InputError
 from compress.interrupts import StopRequest
 from compress.runs import Run
 from compress.stages.distill import distill
@@ -21,6 +22,7 @@ from compress.training.distributed import World, join
 from compress.training.inputs import TrainingImages
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
+from compress.training.teachers import Teacher
 from tests import tiny_training as tiny
 
 
@@ -45,11 +47,11 @@ def loop(world: World) -> dict[str, Any]:
     }
 
 
-def labels(world: World, folder: Path) -> torch.Tensor:
+def labels(world: World, folder: Path, teacher: Teacher) -> torch.Tensor:
     """The answers to a view that the ranks compute together."""
     source = Teaching(
         SoftLabels(folder / f"store-{world.size}" / "t", limit_bytes=10**9),
-        tiny.teacher(folder / f"teachers-{world.size}-{world.rank}", world=world),
+        teacher,
         TrainingImages(tiny.digits().train, device=tiny.CPU),
         device=tiny.CPU,
         world=world,
@@ -59,6 +61,35 @@ def labels(world: World, folder: Path) -> torch.Tensor:
     if found is None:
         raise ValueError("a teacher answers")
     return found
+
+
+def lonely(world: World, folder: Path, teacher: Teacher) -> dict[str, Any]:
+    """The same with a file system that only rank 0 shares, a damaged file, and then no teacher."""
+    place = folder / f"store-{world.size}" if world.main else folder / f"nowhere-{world.rank}"
+    view = tiny.schedule(folder).view(tiny.digits(), 0)
+    notes = tiny.Notes()
+
+    def source(asked: Teacher | None) -> Teaching:
+        return Teaching(
+            SoftLabels(place / "t", limit_bytes=10**9),
+            asked,
+            TrainingImages(tiny.digits().train, device=tiny.CPU),
+            device=tiny.CPU,
+            world=world,
+            progress=notes,
+        )
+
+    seen: dict[str, Any] = {"read": source(None).labels(view)}
+    if world.main:
+        path = source(None).stored.view_path(view.digest)
+        path.write_bytes(path.read_bytes()[:-2])
+    seen["rebuilt"] = source(teacher).labels(view)
+    seen["notes"] = notes.text
+    try:
+        source(None).labels(tiny.schedule(folder).view(tiny.digits(), 7))
+    except InputError as error:
+        seen["missing"] = error.message
+    return seen
 
 
 def session(world: World, folder: Path) -> list[str]:
@@ -115,10 +146,13 @@ def one_rank(rank: int, size: int, folder: Path, port: str) -> None:
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_RANK": str(rank)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     world = join("cpu")
-    seen: dict[str, Any] = {"world": (world.rank, world.size), "labels": labels(world, folder)}
+    seen: dict[str, Any] = {"world": (world.rank, world.size)}
+    teacher = tiny.teacher(folder / f"teachers-{world.size}-{world.rank}", world=world)
     make_file = tempfile.mkstemp
     if not world.main:
         tempfile.mkstemp = refuse_to_write
+    seen["labels"] = labels(world, folder, teacher)
+    seen["lonely"] = lonely(world, folder, teacher)
     seen["loop"] = loop(world)
     seen["session"] = session(world, folder)
     seen["stage"] = stage(world, folder)

@@ -20,6 +20,9 @@ from compress.training.teachers import Teacher
 class Teaching:
     """A source of stored answers, computed where they are missing and somebody can.
 
+    Attributes:
+        stored: The answers.
+
     Args:
         stored: The answers.
         teacher: Computes missing ones; None where only the store is there.
@@ -39,7 +42,7 @@ class Teaching:
         world: World,
         progress: Progress,
     ) -> None:
-        self._stored = stored
+        self.stored = stored
         self._teacher = teacher
         self._images = images
         self._device = device
@@ -92,7 +95,7 @@ class Teaching:
             array = self._together(view)
         else:
             fill = None if self._teacher is None else (lambda: self._answer(view))
-            array, _ = self._stored.obtain(view.digest, fill, damaged=self._progress.note)
+            array, _ = self.stored.obtain(view.digest, fill, damaged=self._progress.note)
         return torch.from_numpy(array).to(self._device)
 
     def _answer(self, view: View) -> NDArray[np.float32]:
@@ -121,7 +124,7 @@ class Teaching:
 
         def stored() -> NDArray[np.float16] | None:
             fill = None if self._teacher is None else asking
-            return self._stored.obtain(view.digest, fill, damaged=self._progress.note)[0]
+            return self.stored.obtain(view.digest, fill, damaged=self._progress.note)[0]
 
         array = world.from_main(stored)
         if array is None:

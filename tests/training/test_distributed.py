@@ -72,6 +72,24 @@ def test_ranks_answer_a_view_together_and_train_on_one_stored_array(seen: Seen) 
     assert torch.allclose(seen[2, 0]["labels"].float(), seen[1, 0]["labels"].float(), atol=2e-3)
 
 
+def test_stored_values_reach_ranks_that_cannot_read_them(seen: Seen) -> None:
+    for rank in (0, 1):
+        for how in ("read", "rebuilt"):
+            assert torch.equal(seen[2, rank]["lonely"][how], seen[2, 0]["labels"])
+
+
+def test_the_first_rank_names_a_damaged_file_that_all_rebuild(seen: Seen) -> None:
+    assert "is damaged" in seen[2, 0]["lonely"]["notes"]
+    assert "computing it again" in seen[2, 0]["lonely"]["notes"]
+    assert seen[2, 1]["lonely"]["notes"] == ""
+
+
+def test_a_view_nobody_can_answer_is_an_input_error_on_every_rank(seen: Seen) -> None:
+    messages = {seen[2, rank]["lonely"]["missing"] for rank in (0, 1)}
+    assert len(messages) == 1
+    assert "is missing: the teacher's answers to a view" in messages.pop()
+
+
 def test_only_the_first_rank_writes_and_reports(seen: Seen) -> None:
     """The others would have failed at making a file."""
     assert seen[2, 0]["session"] == ["a", "control"]
