@@ -1,6 +1,7 @@
 """`compress distill`: students learn from a teacher, each beside its control."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +112,18 @@ def distill(
     with (
         polite_stop(progress.note) as stop,
         opened(open_run(folder, name, config, "distill", world)) as run,
+        ExitStack() as held,
     ):
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
-        stored, teacher = _teacher(run, config, splits, device, world, progress)
+        stored, teacher = _teacher(run, config, splits, device, world, progress, held)
         live = any(losses.needs_features(term.name) for plan in plans for term in plan.terms)
+        read = not all(losses.needs_features(term.name) for plan in plans for term in plan.terms)
+        schedule = schedule_of(config, group=config.group)
+        if teacher is None and read:
+            views = schedule.all_views(splits)
+            world.from_main(lambda: teaching.check_views(stored, views))
         progress.note(
             "the teacher runs live at every step, for losses on its features"
             if live
@@ -126,23 +133,22 @@ def distill(
         def source(images: TrainingImages) -> Teaching:
             return Teaching(stored, teacher, images, device=device, world=world, progress=progress)
 
-        with stored.in_use():
-            finished = train_students(
-                run,
-                splits,
-                plans,
-                schedule_of(config, group=config.group),
-                source,
-                device=device,
-                world=world,
-                progress=progress,
-                stop=stop,
-            )
-            if not world.main:
-                world.barrier()
-                return DistillRecord.read(folder / RECORD)
-            described = stored.description()
-            validation, test = stored.read_evaluation()
+        finished = train_students(
+            run,
+            splits,
+            plans,
+            schedule,
+            source,
+            device=device,
+            world=world,
+            progress=progress,
+            stop=stop,
+        )
+        if not world.main:
+            world.barrier()
+            return DistillRecord.read(folder / RECORD)
+        described = stored.description()
+        validation, test = stored.read_evaluation()
         write_predictions(folder, TEACHER, splits, validation, test)
         rows = compare(plans, finished, test, splits.test.known_labels)
         record = DistillRecord(
@@ -175,14 +181,21 @@ def _teacher(
     device: torch.device,
     world: World,
     progress: Progress,
+    held: ExitStack,
 ) -> tuple[SoftLabels, Teacher | None]:
-    """The stored answers to learn from, and who computes those that are missing."""
+    """The stored answers to learn from, in use as long as `held`, and who computes missing ones."""
     folder = config.soft_labels or cache_folder() / "soft-labels"
     if config.soft_labels is not None and not config.teacher:
-        stored = teaching.only_stored(folder, splits)
-        for number, sha256 in enumerate(stored.description().weights_sha256):
-            suffix = f" {number + 1}" if number else ""
-            run.pin(f"soft labels{suffix}", stored.key, sha256)
+
+        def take() -> SoftLabels:
+            stored = teaching.only_stored(folder, splits)
+            held.enter_context(stored.in_use())
+            for number, sha256 in enumerate(stored.description().weights_sha256):
+                suffix = f" {number + 1}" if number else ""
+                run.pin(f"soft labels{suffix}", stored.key, sha256)
+            return stored
+
+        stored = world.from_main(take)
         progress.note(f"teacher: the stored soft labels {stored.key}, nothing else is needed")
         return stored, None
 
@@ -221,6 +234,7 @@ def _teacher(
         device=device,
         world=world,
         progress=progress,
+        held=held,
     )
     return stored, teacher
 

@@ -1,5 +1,6 @@
 """`compress soft-labels`: a teacher's answers, computed ahead of time."""
 
+from contextlib import ExitStack
 from typing import NoReturn
 
 from compress.cache import cache_folder
@@ -65,44 +66,46 @@ def soft_labels(
         progress=progress,
     )
     folder = config.soft_labels or cache_folder() / "soft-labels"
-    teacher, stored = teaching.make_teacher(
-        members,
-        splits,
-        folder,
-        limit_mib=config.soft_labels_limit_mib,
-        batch_size=config.batch_size,
-        amp=config.amp,
-        cache=cache_folder(),
-        choose=lambda _name, decide: decide(),
-        device=device,
-        world=world,
-        progress=progress,
-    )
-    images = TrainingImages(splits.train, device=device, workers=config.workers)
-    source = Teaching(stored, teacher, images, device=device, world=world, progress=progress)
-    schedule = Schedule(
-        epochs=config.views,
-        batch_size=config.batch_size,
-        views=None,
-        view_seed=config.view_seed,
-        augmentation=config.augmentation,
-        checkpoint_every=0,
-        group=None,
-        amp=config.amp,
-        workers=config.workers,
-        cache=cache_folder(),
-    )
-    filled = 0
-    with polite_stop(progress.note) as stop, stored.in_use():
-        for number in range(config.views):
-            view = schedule.view(splits, number)
-            filled += not stored.has(view.digest)
-            source.labels(view)
-            if stop.requested and number + 1 < config.views:
-                raise Interrupted(
-                    f"stopped after view {number + 1} of {config.views}, which is stored",
-                    hint="the same command goes on from there",
-                )
+    with ExitStack() as held:
+        teacher, stored = teaching.make_teacher(
+            members,
+            splits,
+            folder,
+            limit_mib=config.soft_labels_limit_mib,
+            batch_size=config.batch_size,
+            amp=config.amp,
+            cache=cache_folder(),
+            choose=lambda _name, decide: decide(),
+            device=device,
+            world=world,
+            progress=progress,
+            held=held,
+        )
+        images = TrainingImages(splits.train, device=device, workers=config.workers)
+        source = Teaching(stored, teacher, images, device=device, world=world, progress=progress)
+        schedule = Schedule(
+            epochs=config.views,
+            batch_size=config.batch_size,
+            views=None,
+            view_seed=config.view_seed,
+            augmentation=config.augmentation,
+            checkpoint_every=0,
+            group=None,
+            amp=config.amp,
+            workers=config.workers,
+            cache=cache_folder(),
+        )
+        filled = 0
+        with polite_stop(progress.note) as stop:
+            for number in range(config.views):
+                view = schedule.view(splits, number)
+                filled += not stored.has(view.digest)
+                source.labels(view)
+                if stop.requested and number + 1 < config.views:
+                    raise Interrupted(
+                        f"stopped after view {number + 1} of {config.views}, which is stored",
+                        hint="the same command goes on from there",
+                    )
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,

@@ -1,6 +1,7 @@
 """Finding the teacher: from runs, files, names and stored soft labels; training one if need be."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import torch
 from compress.config.specs import ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
+from compress.data.views import View
 from compress.errors import CompressError, ConfigError, InputError
 from compress.models import registry as models
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
 from compress.records.run import RunManifest
+from compress.records.soft_labels import TeacherDescription
 from compress.runs import (
     RECORD,
     RUNS,
@@ -30,6 +33,8 @@ from compress.training.soft_labels import SoftLabels, stored_sets
 from compress.training.teachers import Member, Teacher, Trust, read_member
 
 MIB = 2**20
+LISTED = 5
+"""Missing views that an error names; the others are counted."""
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
 
 
@@ -253,6 +258,7 @@ def make_teacher(
     device: torch.device,
     world: World,
     progress: Progress,
+    held: ExitStack,
 ) -> tuple[Teacher, SoftLabels]:
     """A teacher in its fastest trustworthy format, its own accuracy measured, and its store.
 
@@ -268,6 +274,7 @@ def make_teacher(
         device: Where to compute.
         world: The ranks that share the work.
         progress: Told of the teacher.
+        held: As long as it is open, nothing of the store is removed to make room.
 
     Raises:
         InputError: The teacher is at or below chance.
@@ -278,9 +285,13 @@ def make_teacher(
         return choose("format of the teacher", lambda: asdict(teacher.choose_format(cache, amp)))
 
     teacher.trust = Trust.from_state(world.from_main(decide))
-    stored, described = world.from_main(
-        lambda: open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
-    )
+
+    def store() -> tuple[SoftLabels, TeacherDescription]:
+        stored, described = open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
+        held.enter_context(stored.in_use())
+        return stored, described
+
+    stored, described = world.from_main(store)
     source = ", ".join(member.source for member in members)
     progress.note(
         f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; "
@@ -318,3 +329,20 @@ def only_stored(folder: Path, splits: Splits) -> SoftLabels:
     stored = found[0]
     check_accuracy(stored.description(), stored.key)
     return stored
+
+
+def check_views(stored: SoftLabels, views: Sequence[View]) -> None:
+    """Refuse to begin where there is no teacher for the views whose answers are missing.
+
+    Raises:
+        InputError: Some are; it says how many, and which come first.
+    """
+    missing = [view.number for view in views if not stored.has(view.digest)]
+    if missing:
+        first = ", ".join(map(str, missing[:LISTED])) + (", …" if len(missing) > LISTED else "")
+        raise InputError(
+            f"{stored.folder}: the answers to {len(missing)} of {len(views)} views are missing: "
+            f"{first}",
+            hint=f"fill them with `compress soft-labels --views {len(views)}`, with the same "
+            "augmentation and --view-seed; or give --teacher, or fewer --views",
+        )

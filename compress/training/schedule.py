@@ -47,3 +47,8 @@ class Schedule:
             seed=self.view_seed,
             number=epoch if self.views is None else epoch % self.views,
         )
+
+    def all_views(self, splits: Splits) -> list[View]:
+        """Every view of the training, once."""
+        count = self.epochs if self.views is None else min(self.views, self.epochs)
+        return [self.view(splits, epoch) for epoch in range(count)]

@@ -31,3 +31,10 @@ def test_seed_augmentation_and_data_are() -> None:
         schedule(Path()).view(digits(train=140), 0),
     ]
     assert len({view.digest, *(other.digest for other in others)}) == 4
+
+
+def test_a_training_meets_every_view_it_has_once() -> None:
+    counts = [(None, 3), (2, 3), (5, 3)]
+    plans = [schedule(Path(), views=views, epochs=epochs) for views, epochs in counts]
+    numbers = [[view.number for view in plan.all_views(digits())] for plan in plans]
+    assert numbers == [[0, 1, 2], [0, 1], [0, 1, 2]]
