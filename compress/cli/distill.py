@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver
+from compress.cli.output import deliver, speaks
 
 
 def distill(
@@ -157,13 +157,14 @@ def distill(
         from compress.render.event_files import require_tensorboard
 
         require_tensorboard()
-    with make_progress(quiet) as progress:
+    with make_progress(quiet or not speaks()) as progress:
         if config.recipe and not config.resume:
             progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
         place = find_run(config.resume) if config.resume else config.run_dir
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
-        draw(folder, record.students, record.teacher, tensorboard=tensorboard)
+        if speaks():
+            draw(folder, record.students, record.teacher, tensorboard=tensorboard)
         progress.note(f"next: compress export {folder}")
     deliver(record, json=json, table=lambda: table(record))
 

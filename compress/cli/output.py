@@ -21,6 +21,11 @@ class Writable(Protocol):
         ...
 
 
+def speaks() -> bool:
+    """Whether this process tells the user anything: of those torchrun started, the first does."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def deliver(record: Writable, *, json: str | None, table: "Callable[[], RenderableType]") -> None:
     """Write the result to standard output, and to a file where one was asked for.
 
@@ -32,8 +37,8 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
     Raises:
         InputError: The file cannot be written.
     """
-    if os.environ.get("RANK", "0") != "0":
-        return  # torchrun started several of us; the first one speaks
+    if not speaks():
+        return
     if json == "-":
         sys.stdout.write(record.to_json())
         return

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver
+from compress.cli.output import deliver, speaks
 
 
 def soft_labels(
@@ -59,6 +59,6 @@ def soft_labels(
     from compress.render.tables.soft_labels import table
     from compress.stages.soft_labels import soft_labels as stage
 
-    with make_progress(quiet) as progress:
+    with make_progress(quiet or not speaks()) as progress:
         record = stage(config, progress=progress)
     deliver(record, json=json, table=lambda: table(record))

@@ -63,3 +63,13 @@ def test_a_run_begun_with_other_options_is_refused_and_left_alone(
     assert finished.code == 2
     assert "--batch-size is" in finished.stderr
     assert (place / "mine" / "manifest.json").read_bytes() == before
+
+
+def test_other_ranks_of_torchrun_tell_nothing_and_draw_nothing(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    ended = call_program("train", *QUICK[:-2], "--run-dir", "mine")
+    assert (ended.code, ended.stdout, ended.stderr) == (0, "", "")
+    assert (workspace / "mine" / "record.json").is_file()
+    assert not (workspace / "mine" / "plots").exists()
