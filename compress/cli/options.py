@@ -80,6 +80,14 @@ Amp = Annotated[
         rich_help_panel=MACHINE,
     ),
 ]
+SyncBatchnorm = Annotated[
+    bool,
+    typer.Option(
+        "--sync-batchnorm",
+        help="With torchrun on CUDA: BatchNorm over the whole batch, not over each rank's share.",
+        rich_help_panel=MACHINE,
+    ),
+]
 Workers = Annotated[
     int | None,
     typer.Option(

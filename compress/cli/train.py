@@ -43,6 +43,7 @@ def train(
     device: options.Device = None,
     amp: options.Amp = None,
     workers: options.Workers = None,
+    sync_batchnorm: options.SyncBatchnorm = False,
     tensorboard: options.Tensorboard = False,
     json: options.Json = None,
     quiet: options.Quiet = False,

@@ -65,6 +65,8 @@ class TrainingConfig(Optimization):
         device: `auto` takes CUDA where there is one.
         amp: Number format of the forward and backward passes; `auto` measures.
         workers: Threads that prepare batches; 0 leaves it to the device.
+        sync_batchnorm: Take BatchNorm's statistics over all ranks instead of each rank's own share
+            of the batch; on CUDA.
         checkpoint_every: Steps between checkpoints inside an epoch; 0 is at its end only.
         run_dir: Replaces runs/<id>.
         resume: A run to continue; its own configuration must agree with the flags.
@@ -90,6 +92,7 @@ class TrainingConfig(Optimization):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     amp: Literal["auto", "off", "bf16", "fp16"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 0
+    sync_batchnorm: bool = False
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
     run_dir: Path | None = None
     resume: str | None = None

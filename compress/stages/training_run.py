@@ -156,6 +156,7 @@ def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule
         amp=config.amp,
         workers=config.workers,
         cache=cache_folder(),
+        sync_batchnorm=config.sync_batchnorm,
     )
 
 

@@ -23,6 +23,7 @@ class Schedule:
         amp: As given to `--amp`.
         workers: Threads that prepare batches.
         cache: Folder of format trials.
+        sync_batchnorm: Whether BatchNorm's statistics are those of all ranks.
     """
 
     epochs: int
@@ -35,6 +36,7 @@ class Schedule:
     amp: str
     workers: int
     cache: Path
+    sync_batchnorm: bool = False
 
     def view(self, splits: Splits, epoch: int) -> View:
         """The view of an epoch, from 0."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
-from compress.errors import ConfigError
+from compress.errors import ConfigError, MachineError
 from compress.losses import registry as losses
 from compress.losses.supervised import cross_entropy
 from compress.models import registry as models
@@ -45,7 +45,8 @@ def build_learner(
     """Build one student with its losses, in the format this machine runs it fastest in.
 
     Raises:
-        MachineError: A training step does not fit into memory in any format.
+        MachineError: A training step does not fit into memory in any format, or BatchNorm is to be
+            synchronised on a CPU.
         ConfigError: A loss needs a teacher and there is none.
     """
     torch.manual_seed(plan.seed)
@@ -66,6 +67,8 @@ def build_learner(
         chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
     if chosen.pointwise:
         pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    if schedule.sync_batchnorm:
+        model = _synchronized(model, device)
     return Learner(
         plan.label,
         model,
@@ -80,6 +83,17 @@ def build_learner(
         device=device,
         world=world,
     )
+
+
+def _synchronized(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with BatchNorm over the whole batch; the names of its weights stay."""
+    if device.type != "cuda":
+        raise MachineError(
+            "--sync-batchnorm: PyTorch synchronises BatchNorm on CUDA only",
+            hint="leave it out, or use --device cuda",
+        )
+    converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
 
 
 def _build(plan: StudentPlan, splits: Splits) -> nn.Module:

@@ -35,7 +35,11 @@ from tests.tiny_training import (
 
 
 def built(
-    folder: Path, asked: StudentPlan, source: Any = None, notes: Notes | None = None
+    folder: Path,
+    asked: StudentPlan,
+    source: Any = None,
+    notes: Notes | None = None,
+    **changes: Any,
 ) -> Learner:
     run = open_run(folder / "run")
     try:
@@ -43,7 +47,7 @@ def built(
             run,
             digits(),
             asked,
-            schedule(folder / "cache"),
+            schedule(folder / "cache", **changes),
             source or Nobody(),
             device=CPU,
             world=ALONE,
@@ -73,6 +77,22 @@ def test_the_first_weights_come_from_the_seed_alone(tmp_path: Path) -> None:
     assert same_weights(student.model.state_dict(), alone.state_dict())
     other = built(tmp_path, plan(seed=6))
     assert not same_weights(student.model.state_dict(), other.model.state_dict())
+
+
+def test_batchnorm_is_synchronised_on_cuda_only(tmp_path: Path) -> None:
+    with pytest.raises(MachineError, match="--sync-batchnorm: PyTorch synchronises"):
+        built(tmp_path, plan(), sync_batchnorm=True)
+
+
+@pytest.mark.gpu
+def test_synchronised_batchnorm_keeps_the_names_of_the_weights() -> None:
+    model = models.build("small_cnn", classes=10, image_size=8, options={})
+    names = list(model.state_dict())
+    converted = students._synchronized(model, torch.device("cuda"))
+    assert list(converted.state_dict()) == names
+    kinds = {type(module) for module in converted.modules()}
+    assert torch.nn.SyncBatchNorm in kinds
+    assert torch.nn.BatchNorm2d not in kinds
 
 
 def test_a_student_and_its_control_begin_alike(tmp_path: Path) -> None:
