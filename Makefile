@@ -33,12 +33,12 @@ demo: $(STAMP)
 	$(BIN)/compress distill --data digits --run-dir $(DEMO_RUN)
 	$(BIN)/compress export $(DEMO_RUN) --out $(DEMO_OUT) --force
 	$(BIN)/compress bench $(DEMO_OUT)
-	$(BIN)/compress gate $(DEMO_OUT) --min-top1 0.95 --max-top1-drop 0.02 --max-quant-drop 0.01 \
+	$(BIN)/compress gate $(DEMO_OUT) --min-top1 0.97 --max-top1-drop 0.02 --max-quant-drop 0.01 \
 		--max-latency-ratio 0.8
 	@echo
 	@echo 'the run         $(DEMO_RUN)/      manifest, epochs.jsonl, weights, predictions, curves'
 	@echo 'the artifacts   $(DEMO_OUT)/  one folder per model: model.onnx, model.int8.onnx, README.md'
-	@echo 'the gate again  $(BIN)/compress gate $(DEMO_OUT) --min-top1 0.97'
+	@echo 'the gate again  $(BIN)/compress gate $(DEMO_OUT) --min-top1 0.99'
 	@echo 'your own images $(BIN)/compress distill --data FOLDER   (FOLDER/train/<class>/*, FOLDER/test/<class>/*)'
 
 test: check

@@ -101,7 +101,7 @@ class _Column:
 
 def _name(model: BenchModel) -> Text:
     text = Text(model.name)
-    if model.role != "student":
+    if model.role not in {"student", model.name}:
         text.append({"control": " no KD (control)", "teacher": " teacher"}[model.role], style="dim")
     return text
 
@@ -109,7 +109,7 @@ def _name(model: BenchModel) -> Text:
 def _narrow_name(model: BenchModel) -> Text:
     text = Text(broken(model.name, NARROW_NAME))
     text.append(f"\n{model.precision}", style="dim")
-    if model.role != "student":
+    if model.role not in {"student", model.name}:
         text.append(" no KD" if model.role == "control" else " teacher", style="dim")
     return text
 
@@ -156,18 +156,21 @@ P50 = _Column("p50 ms", _median)
 P90 = _Column("p90", lambda m: milliseconds(m.p90_ms))
 P99 = _Column("p99", lambda m: milliseconds(m.p99_ms))
 SPEEDUP = _Column("Speed-up", lambda m: factor(m.speedup))
+RANGE = _Column("95% range", _interval)
+LIMIT = _Column("Limit", lambda m: factor(m.limit_ratio))
 SHORT = (NAME, PRECISION, SIZE, PARAMETERS, MACS, TOP1, P50, P90, P99, SPEEDUP)
 WIDE = (
     *(NAME, PRECISION, SIZE, PARAMETERS, MACS, TOP1),
-    _Column("95% range", _interval),
+    RANGE,
     _Column("Agreement", lambda m: percent(m.agreement)),
     _Column("ECE", lambda m: percent(m.ece, 1)),
     *(P50, P90, P99, SPEEDUP),
-    _Column("Limit", lambda m: factor(m.limit_ratio)),
+    LIMIT,
     _Column(
         "Memory", lambda m: ABSENT if m.peak_memory_bytes is None else size(m.peak_memory_bytes)
     ),
 )
+MIDDLE = (NAME, PRECISION, SIZE, PARAMETERS, MACS, TOP1, RANGE, P50, P90, P99, SPEEDUP, LIMIT)
 NARROW = (
     _Column("Model", _narrow_name, words=True),
     _Column("Size\nparams", lambda m: f"{size(m.size_bytes)}\n{_count(m.parameters)}"),
@@ -181,7 +184,7 @@ NARROW = (
 def _models(record: BenchRecord) -> FirstThatFits:
     hosts = [_host_column(host) for host in record.hosts]
     return FirstThatFits(
-        *(_layout((*columns, *hosts), record.models) for columns in (WIDE, SHORT, NARROW))
+        *(_layout((*columns, *hosts), record.models) for columns in (WIDE, MIDDLE, SHORT, NARROW))
     )
 
 
