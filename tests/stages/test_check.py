@@ -235,3 +235,13 @@ def test_portable_int8_is_bit_equal_on_an_emulated_cpu_without_vnni(
     rows = {row["file"]: row for row in json.loads(finished.stdout)["rows"]}
     assert rows["model.int8.onnx"]["allowed"] == "bit-equal logits"
     assert rows["model.int8.onnx"]["verdict"] == "pass"
+
+
+def test_the_published_artifact_answers_here_as_where_it_was_made() -> None:
+    record = check(CheckConfig(artifact=str(ROOT / "exported" / "official" / "small_cnn")))
+    assert {(row.file, row.verdict) for row in record.rows} == {
+        ("model.onnx", "pass"),
+        ("model.int8.onnx", "pass"),
+    }
+    (int8,) = [row for row in record.rows if row.file == "model.int8.onnx"]
+    assert (int8.images, int8.different) == (64, 0)
