@@ -185,13 +185,13 @@ def test_the_same_command_shows_a_complete_run_again() -> None:
 
 
 def test_another_option_in_the_same_run_directory_is_named() -> None:
-    taught(run_dir="mine", control=False, epochs=1)
+    taught(run_dir="mine", control=False, epochs=1, alpha=0.9)
     with pytest.raises(ConfigError, match=r"--alpha is 0\.9 in the run, 0\.3 now"):
         taught(run_dir="mine", control=False, epochs=1, alpha=0.3)
 
 
 def test_resume_with_a_flag_that_differs_names_it() -> None:
-    taught(run_dir="mine", control=False, epochs=1)
+    taught(run_dir="mine", control=False, epochs=1, temperature=4.0)
     flags = distill_flags(resume="mine", temperature=2.0, epochs=1)
     with pytest.raises(ConfigError, match=r"--temperature is 4\.0 in the run, 2\.0 now"):
         distill(tiny_distill(resume="mine", temperature=2.0, epochs=1), flags=flags)
