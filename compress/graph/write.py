@@ -12,6 +12,7 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from compress.errors import UnusableError
+from compress.graph.preprocessing import widen_constants
 from compress.onnx_bytes import DIGEST_KEY, content_digest, external_data
 from compress.records.model_card import Layout, ModelCard, Output
 from compress.version import VERSION
@@ -101,6 +102,7 @@ def write_graph(
             "onnxsim changed what the graph computes", hint="report this model to onnxsim"
         )
     _pool_globally(model)
+    widen_constants(model, image_size)
     _strip(model)
     _name_layers(model)
     return finish(model)
