@@ -53,6 +53,13 @@ def test_the_commands_of_the_workflow_run(run_cli: RunCli, repository: Path) -> 
     assert json.loads((repository / "bench.json").read_text())["models"]
 
 
+def test_the_readme_shows_a_command_of_the_page() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^ *- run: (compress .*)$", text, re.MULTILINE)
+    assert shown
+    assert set(shown) <= set(_commands())
+
+
 def test_every_limit_is_explained() -> None:
     text = PAGE.read_text(encoding="utf-8")
     for name in THRESHOLDS:
