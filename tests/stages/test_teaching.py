@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compress.config.specs import Reference
@@ -16,7 +17,14 @@ from compress.stages.training_run import load_splits
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Member
 from tests.tiny_stages import place, train_config
-from tests.tiny_training import Notes, digits, teacher, teacher_file, trained_teacher_file
+from tests.tiny_training import (
+    Notes,
+    digits,
+    schedule,
+    teacher,
+    teacher_file,
+    trained_teacher_file,
+)
 
 FILE = "teacher.safetensors"
 
@@ -204,3 +212,15 @@ def test_a_damaged_description_is_passed_over(tmp_path: Path) -> None:
     (place_of / "teacher.json").write_text("{")
     with pytest.raises(InputError, match="no soft labels for digits"):
         teaching.only_stored(tmp_path / "labels", digits())
+
+
+def test_missing_views_are_counted_and_the_first_named(tmp_path: Path) -> None:
+    stored = SoftLabels(tmp_path / "t", limit_bytes=10**9)
+    views = schedule(tmp_path, epochs=9).all_views(digits())
+    stored.write(views[1].digest, np.zeros((2, 3), np.float32))
+    with pytest.raises(InputError, match=r"to 8 of 9 views are missing: 0, 2, 3, 4, 5, …$") as all_:
+        teaching.check_views(stored, views)
+    assert "compress soft-labels --views 9" in all_.value.hint
+    with pytest.raises(InputError, match=r"to 1 of 2 views are missing: 0$"):
+        teaching.check_views(stored, views[:2])
+    teaching.check_views(stored, views[1:2])
