@@ -201,6 +201,7 @@ def teacher(
     splits: Splits | None = None,
     batch_size: int = 64,
     world: World = ALONE,
+    device: torch.device = CPU,
 ) -> Teacher:
     """A teacher, or an ensemble, that was never trained."""
     found = splits or digits()
@@ -214,7 +215,7 @@ def teacher(
         )
         for seed in seeds
     ]
-    return Teacher(members, found, device=CPU, batch_size=batch_size, world=world)
+    return Teacher(members, found, device=device, batch_size=batch_size, world=world)
 
 
 def plan(

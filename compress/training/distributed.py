@@ -130,6 +130,10 @@ def join(device: str) -> World:
     if cuda:
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=TIMEOUT)
+        dist.init_process_group(
+            "nccl" if cuda else "gloo",
+            timeout=TIMEOUT,
+            device_id=torch.device("cuda", local_rank) if cuda else None,
+        )
         atexit.register(dist.destroy_process_group)
     return World(dist.get_rank(), dist.get_world_size(), local_rank)

@@ -16,7 +16,11 @@ from compress.data.views import View
 from compress.training.device import resident
 
 TOGETHER_BYTES = {"cpu": 2**20, "cuda": 2**24}
-"""Small batches are augmented several at a time, up to so many bytes of images."""
+"""Small batches are augmented several at a time, up to so many bytes of images.
+
+With crop and flip on two cores: batches of 64 in a third of the time at 8 pixels, of 128 in two
+thirds at 32; more at once gains little. On a GPU there are fewer kernels to launch.
+"""
 
 
 class Normalize:

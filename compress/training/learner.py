@@ -29,7 +29,10 @@ from compress.training.optim import build_optimizer, rate_factor, set_rate
 State = dict[str, Tensor]
 EVALUATION_BATCH = 256
 FOLD_FROM = 2000
-"""Images from which on an evaluation is faster with folded BatchNorms, the folding included."""
+"""Images from which on an evaluation is faster with folded BatchNorms, the folding included.
+
+By 5 to 25% on two cores, for MobileNetV2 at 8 pixels and small_cnn and ResNet-20 at 32.
+"""
 DROPOUT_STREAM = 0x64726F70
 """Of the words that seed dropout: PyTorch's CPU generator looks at 32 bits of a seed only."""
 
@@ -361,7 +364,7 @@ class Learner:
         if self._average is not None:
             self._average.model.load_state_dict(state["average"])
         self._scaler.load_state_dict(state["scaler"])
-        self.best, logits = state["best"], state["best_validation"]
+        self.best, logits = state["best"], state.get("best_validation")
         self.best_validation = None if logits is None else logits.numpy()
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
         self.best_epoch = state["best_epoch"]
