@@ -29,6 +29,9 @@ def draw(
     from compress.render.plots import write_run_plots
     from compress.runs import read_epochs
 
+    for drawn in ("plots", "tensorboard"):
+        for part in (folder / drawn).rglob(".*.part"):
+            part.unlink(missing_ok=True)  # what a killed process was drawing
     epochs = read_epochs(folder)
     write_run_plots(folder / "plots", epochs, rows, teacher)
     if tensorboard:

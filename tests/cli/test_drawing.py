@@ -29,6 +29,13 @@ def test_curves_are_drawn_as_png(run: Path) -> None:
     assert not (run / "tensorboard").exists()
 
 
+def test_what_a_killed_process_was_drawing_is_removed(run: Path) -> None:
+    (run / "plots").mkdir()
+    (run / "plots" / ".curves.png.x1y2.part").write_bytes(b"half")
+    _draw(run, tensorboard=False)
+    assert not list(run.rglob("*.part"))
+
+
 def test_event_files_are_written_where_asked_for(run: Path) -> None:
     pytest.importorskip("tensorboard")
     _draw(run, tensorboard=True)
