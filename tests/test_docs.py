@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from compress.config.distill import DistillConfig, plan_students
+from compress.records.bench import BenchRecord
 from tests.conftest import ROOT
 
 DOCS = ROOT / "docs"
@@ -91,6 +92,17 @@ def test_the_page_of_recipes_is_up_to_date_and_names_every_key() -> None:
     assert written == make.page(), "run `python docs/make_recipes.py`"
     for key in set(DistillConfig.model_fields) - make.PLACES:
         assert f"| `{key}` |" in written
+
+
+def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:
+    speed, picture = _script("make_speed"), _script("make_picture")
+    written = (DOCS / "speed.md").read_text(encoding="utf-8")
+    assert written == speed.page(speed.RECORDS), "run `python docs/make_speed.py`"
+    assert "cached / plain loop" in written
+    drawn = (DOCS / "bench.svg").read_text(encoding="utf-8")
+    record = BenchRecord.read(picture.RECORD)
+    assert drawn == picture.picture(record), "run `python docs/make_picture.py`"
+    assert {model.role for model in record.models} == {"teacher", "student", "control"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
