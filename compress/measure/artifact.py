@@ -63,7 +63,7 @@ def resolve(name: str, *, exported: Path = EXPORTED) -> Path:
     path = Path(name)
     if path.is_file() or (path.is_dir() and not _is_run(path)):
         return path
-    if (exported / name).is_dir():
+    if not path.is_dir() and (exported / name).is_dir():
         return exported / name
     if runs.is_run(name):
         place = exported / runs.read_manifest(runs.find_run(name)).id

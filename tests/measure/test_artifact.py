@@ -152,6 +152,7 @@ def test_names_lead_to_places(workspace: Path) -> None:
     assert resolve("exported/run-1") == place
     assert resolve("run-1") == place
     assert resolve("runs/run-1") == place
+    assert resolve(str(workspace / "runs" / "run-1")) == place
     assert resolve("exported/run-1/tiny") == place / "tiny"
     with pytest.raises(InputError, match="run run-2 has not been exported"):
         resolve("run-2")
