@@ -13,7 +13,7 @@ import torch
 from compress.config.distill import DistillConfig, distill_config
 from compress.config.recipes import build
 from compress.config.train import TrainConfig
-from tests.tiny_training import Notes
+from tests.notes import Notes
 
 MODEL = "small_cnn:width=0.25"
 TINY: dict[str, Any] = {

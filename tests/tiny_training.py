@@ -57,27 +57,6 @@ def digits(train: int = 150, held: int = 60) -> Splits:
     )
 
 
-class Notes(Silent):
-    """Progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-        self.started: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep a note."""
-        self.notes.append(text)
-
-    def start(self, task: str, *, total: int, unit: str) -> None:
-        """Keep the task's name."""
-        self.started.append(f"{task}: {total} {unit}")
-
-    @property
-    def text(self) -> str:
-        """All notes."""
-        return "\n".join(self.notes)
-
-
 def network(*, seed: int = 0, batchnorm: bool = True, dropout: float = 0.5) -> nn.Sequential:
     """A convolution, pooling, dropout and a linear layer, drawn from a seed; 10 classes."""
     torch.manual_seed(seed)

@@ -15,6 +15,7 @@ from compress.stages import bench_times
 from compress.stages.bench import Wanted, bench, counterpart, measure_rows
 from compress.stages.bench_rows import Row, collect
 from compress.stages.bench_times import Timed
+from tests.notes import Notes
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 IMAGES = [0, 1, 2] * 20
@@ -27,25 +28,6 @@ CONTRACT = (
 def config(*targets: object, **options: object) -> BenchConfig:
     given = {"max_seconds": 0.4, **options}
     return BenchConfig.model_validate({"targets": [str(target) for target in targets], **given})
-
-
-class Notes:
-    """A Progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def start(self, task: str, *, total: int, unit: str) -> None:
-        pass
-
-    def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
-        pass
-
-    def finish(self, summary: str = "") -> None:
-        pass
 
 
 @pytest.fixture(scope="module")

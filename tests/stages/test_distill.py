@@ -18,6 +18,7 @@ from compress.runs import read_manifest
 from compress.stages.distill import distill
 from compress.stages.soft_labels import soft_labels
 from compress.training.soft_labels import make_room
+from tests.notes import Notes
 from tests.tiny_stages import (
     MODEL,
     TINY,
@@ -28,7 +29,7 @@ from tests.tiny_stages import (
     tiny_distill,
     train_config,
 )
-from tests.tiny_training import Notes, teacher_file, trained_teacher_file
+from tests.tiny_training import teacher_file, trained_teacher_file
 
 TEACHER = "teacher.safetensors"
 
@@ -57,10 +58,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DistillRecord
         return folder / "run", record
 
 
-def taught(**changes: Any) -> DistillRecord:
+def taught(progress: Any = None, **changes: Any) -> DistillRecord:
     """Learn from the teacher in this folder."""
-    progress = changes.pop("progress", Notes())
-    return distill(tiny_distill(**{"teacher": [TEACHER], **changes}), progress=progress)
+    return distill(tiny_distill(**{"teacher": [TEACHER], **changes}), progress=progress or Notes())
 
 
 def by_label(record: DistillRecord) -> dict[str, StudentRow]:

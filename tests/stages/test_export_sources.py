@@ -15,26 +15,8 @@ from compress.errors import ConfigError, InputError
 from compress.models import weights
 from compress.stages import export_sources
 from compress.stages.export_sources import Found
+from tests.notes import Notes
 from tests.trained_run import exported_workspace, save_weights
-
-
-class Notes:
-    """Remembers what was said."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-    def start(self, task: str, *, total: int, unit: str) -> None:
-        pass
-
-    def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
-        pass
-
-    def finish(self, summary: str = "") -> None:
-        pass
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import pytest
 from compress.config.gate import GateConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
-from compress.progress import Silent
 from compress.records.bench import BenchRecord
 from compress.records.gate import GateRecord
 from compress.stages import gate as stage
@@ -15,6 +14,7 @@ from compress.stages.bench import Wanted
 from compress.stages.bench_rows import Row
 from compress.stages.gate import gate
 from tests.fake_bench import MACHINE, check, drop, ratio, record, row, verdicts
+from tests.notes import Notes
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 
@@ -96,17 +96,6 @@ def test_without_images_accuracy_cannot_be_told(export: Path) -> None:
     assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="pass").exit_code == 0
     assert run(export, min_top1=0.5, max_size_kib=100, inconclusive="fail").exit_code == 1
     assert run(export, min_top1=0.5, inconclusive="pass").exit_code == 6
-
-
-class Notes(Silent):
-    """Progress that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.notes: list[str] = []
-
-    def note(self, text: str) -> None:
-        """Keep a note."""
-        self.notes.append(text)
 
 
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Wanted, list[str]]]:

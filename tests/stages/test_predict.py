@@ -13,8 +13,8 @@ from compress.config.predict import PredictConfig
 from compress.errors import ConfigError, InputError, MachineError, UnusableError
 from compress.records.predict import PredictRecord
 from compress.stages.predict import predict
+from tests.notes import Notes
 from tests.tiny_models import COLOURS, write_classifier
-from tests.tiny_training import Notes
 from tests.trained_run import exported_workspace
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)

@@ -17,25 +17,7 @@ from compress.records.report import ReportRecord, RunReport
 from compress.runs import MANIFEST
 from compress.stages.report import MOST_STUDENTS, report
 from tests.fake_run import CLASSES, make_run
-
-
-class Notes:
-    """A Progress that keeps its notes."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def note(self, text: str) -> None:
-        self.lines.append(text)
-
-    def start(self, task: str, *, total: int, unit: str) -> None:
-        """Nothing to keep."""
-
-    def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
-        """Nothing to keep."""
-
-    def finish(self, summary: str = "") -> None:
-        """Nothing to keep."""
+from tests.notes import Notes
 
 
 @pytest.fixture
@@ -91,7 +73,7 @@ def test_without_the_images_samples_are_left_out_and_the_page_says_so(run: Path)
     told = report(ReportConfig(runs=(str(run),)), progress=notes).runs[0]
     assert told.notes == ("sample images are left out: cifar10 is not at hand",)
     assert not any(one.disagreements for one in told.answers)
-    assert any("cifar10 is in none of" in line for line in notes.lines)
+    assert any("cifar10 is in none of" in line for line in notes.notes)
 
 
 def test_other_images_of_the_same_name_are_not_shown(workspace: Path) -> None:

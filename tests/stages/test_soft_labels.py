@@ -14,8 +14,9 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import soft_labels as stage
 from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
+from tests.notes import Notes
 from tests.tiny_stages import place, train_config
-from tests.tiny_training import Notes, teacher_file, trained_teacher_file
+from tests.tiny_training import teacher_file, trained_teacher_file
 
 TEACHER = "teacher.safetensors"
 

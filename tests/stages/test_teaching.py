@@ -16,9 +16,9 @@ from compress.stages.train import train
 from compress.stages.training_run import load_splits
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Member
+from tests.notes import Notes
 from tests.tiny_stages import place, train_config
 from tests.tiny_training import (
-    Notes,
     digits,
     schedule,
     teacher,

@@ -12,8 +12,8 @@ from compress.files import sha256_file
 from compress.runs import read_epochs, read_manifest
 from compress.stages.train import plan_models, train
 from compress.training import session
+from tests.notes import Notes
 from tests.tiny_stages import Disturbed, files, place, train_config
-from tests.tiny_training import Notes
 
 
 @pytest.fixture(autouse=True)

@@ -13,10 +13,10 @@ from compress.training.answers import Teaching
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.soft_labels import SoftLabels, relative
 from compress.training.teachers import Teacher
+from tests.notes import Notes
 from tests.tiny_training import (
     ALONE,
     CPU,
-    Notes,
     digits,
     learner,
     objective,

@@ -16,10 +16,10 @@ from compress.interrupts import StopRequest
 from compress.training.inputs import Batch
 from compress.training.learner import Learner
 from compress.training.loop import Nobody, Position
+from tests.notes import Notes
 from tests.tiny_training import (
     CPU,
     Given,
-    Notes,
     digits,
     learner,
     network,

@@ -26,10 +26,10 @@ from compress.training.results import Finished
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Trust
+from tests.notes import Notes
 from tests.tiny_training import (
     ALONE,
     CPU,
-    Notes,
     digits,
     learner,
     network,

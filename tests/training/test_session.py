@@ -21,7 +21,8 @@ from compress.training import session
 from compress.training.distributed import World
 from compress.training.results import Finished
 from compress.training.session import train_students
-from tests.tiny_training import ALONE, CPU, Given, Notes, digits, hungry, open_run, plan, schedule
+from tests.notes import Notes
+from tests.tiny_training import ALONE, CPU, Given, digits, hungry, open_run, plan, schedule
 
 PLANS = (plan("a", terms=["kd"]), plan("b", seed=1, terms=["kd"]), plan("control"))
 

@@ -20,10 +20,10 @@ from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Nobody
 from compress.training.soft_labels import SoftLabels
+from tests.notes import Notes
 from tests.tiny_training import (
     ALONE,
     CPU,
-    Notes,
     digits,
     hungry,
     open_run,
