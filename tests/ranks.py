@@ -24,6 +24,7 @@ from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
 from tests import tiny_training as tiny
+from tests.notes import Notes
 
 
 def loop(world: World) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def labels(world: World, folder: Path, teacher: Teacher) -> torch.Tensor:
         TrainingImages(tiny.digits().train, device=tiny.CPU),
         device=tiny.CPU,
         world=world,
-        progress=tiny.Notes(),
+        progress=Notes(),
     )
     found = source.labels(tiny.schedule(folder).view(tiny.digits(), 0))
     if found is None:
@@ -67,7 +68,7 @@ def lonely(world: World, folder: Path, teacher: Teacher) -> dict[str, Any]:
     """The same with a file system that only rank 0 shares, a damaged file, and then no teacher."""
     place = folder / f"store-{world.size}" if world.main else folder / f"nowhere-{world.rank}"
     view = tiny.schedule(folder).view(tiny.digits(), 0)
-    notes = tiny.Notes()
+    notes = Notes()
 
     def source(asked: Teacher | None) -> Teaching:
         return Teaching(
@@ -109,7 +110,7 @@ def session(world: World, folder: Path) -> list[str]:
         lambda _: tiny.Given(tiny.digits()),
         device=tiny.CPU,
         world=world,
-        progress=tiny.Notes(),
+        progress=Notes(),
         stop=StopRequest(),
     )
     return [one.row.label for one in finished]
