@@ -42,7 +42,7 @@ demo: $(STAMP)
 	@echo 'your own images $(BIN)/compress distill --data FOLDER   (FOLDER/train/<class>/*, FOLDER/test/<class>/*)'
 
 test: check
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(STAMP)
 	$(BIN)/ruff check .

@@ -17,6 +17,10 @@ ROOT = Path(__file__).parent.parent
 CALLER = dict(os.environ)
 """The environment the tests were started in, for the few that need the real one."""
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # one process per core: more threads than cores would wait for each other
+    os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @dataclass(frozen=True)
 class Finished:
