@@ -174,7 +174,13 @@ class Budget:
 
 
 def run_item(
-    item: Item, changes: Sequence[str], places: Places, budget: Budget, more: Sequence[str]
+    item: Item,
+    changes: Sequence[str],
+    places: Places,
+    budget: Budget,
+    more: Sequence[str],
+    *,
+    remark: str = "",
 ) -> int:
     """Run an item from where it stands and keep its record; returns the last exit code.
 
@@ -184,6 +190,7 @@ def run_item(
         places: Where things lie.
         budget: The time left.
         more: Flags that change nothing but the machine.
+        remark: Kept with the record.
     """
     steps = steps_of(item, changes, places)
     for step in steps:
@@ -202,6 +209,7 @@ def run_item(
         commands=tuple(shown(step.arguments, places) for step in steps),
         teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,
         result=DistillRecord.read(steps[-1].folder / RECORD),
+        remark=remark,
     )
     write_text(places.records / f"{item.name}.json", record.to_json())
     header = f", then name it in the header of {item.recipe}.toml" if not changes else ""
@@ -253,6 +261,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--epochs", type=int, help="with --only: instead of the recipe's, teacher included"
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="instead of the best there is")
+    parser.add_argument(
+        "--remark", default="", help="kept with the records, such as what disturbed the times"
+    )
     parser.add_argument("--runs", type=Path, help="instead of runs/ in the checkout")
     parser.add_argument("--records", type=Path, default=RECORDS, help="where records are written")
     options = parser.parse_args(arguments)
@@ -293,7 +304,7 @@ def main(arguments: Sequence[str]) -> int:
             continue
         changes = item.changes(records, gpu=gpu, epochs=options.epochs)
         try:
-            code = run_item(item, changes, places, budget, more)
+            code = run_item(item, changes, places, budget, more, remark=options.remark)
         except CompressError as error:
             print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
             code = error.exit_code

@@ -194,6 +194,8 @@ def section(record: RecipeRecord, about: Mapping[str, str]) -> list[str]:
     ]
     lines += [f"* {machine(result.environment)}"]
     lines += [f"* {_teacher(record)}"]
+    if record.remark:
+        lines += [f"* Remark: {record.remark}"]
     lines += [f"* Record: [{record.name}.json](../benchmarks/records/{record.name}.json)", ""]
     lines += ["```console", *record.commands, "```", ""]
     if result.summary:

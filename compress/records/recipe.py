@@ -18,6 +18,7 @@ class RecipeRecord(Document):
         commands: What was run, one command after the other.
         teacher: How the teacher was trained; null where it came from outside.
         result: What the students became.
+        remark: What else is to be known of the run, such as what disturbed its times.
     """
 
     newest_schema: ClassVar[int] = 1
@@ -28,3 +29,4 @@ class RecipeRecord(Document):
     commands: tuple[str, ...]
     teacher: TrainRecord | None
     result: DistillRecord
+    remark: str = ""

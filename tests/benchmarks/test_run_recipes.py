@@ -220,11 +220,12 @@ ORIGIN = "origin-cifar100-resnet18-resnet14"
 def test_what_is_complete_is_kept_and_not_run_again(
     script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(script, tmp_path, "--only", ORIGIN) == 0
+    assert run(script, tmp_path, "--only", ORIGIN, "--remark", "paused twice") == 0
     assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
     kept = RecipeRecord.read(tmp_path / "records" / f"{ORIGIN}.json")
     assert (kept.name, kept.recipe, kept.changes) == (ORIGIN, ORIGIN, "")
     assert kept.teacher is not None
+    assert kept.remark == "paused twice"
     assert kept.result.to_json() == (tmp_path / "runs" / ORIGIN / RECORD).read_text()
     teacher = f"--teacher runs/{ORIGIN}-teacher"
     assert kept.commands[1] == (

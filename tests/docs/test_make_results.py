@@ -116,6 +116,9 @@ def test_a_record_tells_its_command_machine_teacher_and_what_was_expected(script
     assert "* Expected: 90%" in section
     assert "1.4 h" in section
     assert "../benchmarks/records/cifar10-small-cnn.json" in section
+    assert "Remark" not in section
+    paused = kept().model_copy(update={"remark": "Paused twice."})
+    assert "* Remark: Paused twice.\n" in script.page([paused], ABOUTS)
     own = kept(teacher=TEACHER.model_copy(update={"foreign": False}))
     assert "trained before, on the same split" in script.page([own], ABOUTS)
 
