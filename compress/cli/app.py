@@ -14,7 +14,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand
 
-from compress.errors import CompressError
+from compress.cli.output import speaks
+from compress.errors import CompressError, ConfigError, Interrupted
 from compress.version import VERSION
 
 COMMANDS = {
@@ -33,6 +34,8 @@ BUG = 70
 INTERRUPTED = 130
 PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 """System errors that are about the user's disk, wherever they come from."""
+EVERYWHERE = (ConfigError, Interrupted)
+"""What all ranks of torchrun meet alike: they have one command line, and agree to stop."""
 STEPS = """\
 From a big classifier to a small one that is proven on its device:
 
@@ -79,13 +82,15 @@ class _State:
 
 
 def fail(error: BaseException) -> NoReturn:
-    """Say what went wrong on stderr and leave with its exit code.
+    """Say what went wrong on stderr, once for all ranks, and leave with its exit code.
 
     Raises:
         typer.Exit: Always.
     """
     if _State.debug:
         traceback.print_exception(error)
+    if isinstance(error, EVERYWHERE) and not speaks():
+        raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError):
         sys.stderr.write(f"error: {error.message}\n")
         if error.hint:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Protocol
 
 from compress.data import folder
+from compress.data.cifar_layouts import CIFAR10, CIFAR100
 from compress.data.images import ImageSet, Splits
 from compress.data.resize import resized
-from compress.errors import InputError, unknown
+from compress.errors import ConfigError, InputError, unknown
 from compress.progress import Progress, Silent
 
 READERS = {
@@ -36,7 +37,7 @@ def check(name_or_folder: str) -> None:
     """Refuse what `load` could not find, before anything is begun for it.
 
     Raises:
-        ConfigError: The name is neither known nor a folder.
+        ConfigError: The name is neither known nor a folder, or the folder holds CIFAR's own files.
         InputError: There is no such folder.
     """
     if name_or_folder not in READERS:
@@ -67,7 +68,8 @@ def load(
         progress: Shows downloads and the reading of folders.
 
     Raises:
-        ConfigError: The name is neither known nor a folder, or the fraction leaves no images.
+        ConfigError: The name is neither known nor a folder, the folder holds CIFAR's own files, or
+            the fraction leaves no images.
         InputError: Files are missing, truncated, altered or unreadable.
         MachineError: A package the data set comes with is not installed.
     """
@@ -113,7 +115,7 @@ def load_test(
         progress: As in `load`.
 
     Raises:
-        ConfigError: The name is neither known nor a folder.
+        ConfigError: The name is neither known nor a folder, or the folder holds CIFAR's own files.
         InputError: Files are missing, truncated, altered or unreadable.
         MachineError: A package the data set comes with is not installed.
     """
@@ -136,6 +138,12 @@ def _reader(name: str) -> Reader:
 def _folder(text: str) -> Path:
     path = Path(text).expanduser()
     if path.is_dir():
+        for layout in (*CIFAR10, *CIFAR100):
+            if (path / layout.folder).is_dir() or path.resolve().name == layout.folder:
+                raise ConfigError(
+                    f"{text} holds the files of {layout.dataset}, not folders of pictures",
+                    hint=f"use --data {layout.dataset} --data-dir {text}",
+                )
         return path
     if path.exists():
         raise InputError(f"{text} is a file, not a folder of images")

@@ -221,7 +221,7 @@ class HostTimes(Part):
     """The same files timed on another machine.
 
     Attributes:
-        host: As named with --on.
+        host: As ssh knows it.
         rows: One per row that was timed there.
         peaks: Of that machine.
         ruler_sha256: The graph behind its `ruler_ratio`s.

@@ -66,9 +66,13 @@ def bench(
                 hint="allow more, or choose smaller candidates",
             )
         wanted = Wanted(answers=bool(config.targets), per_class=config.per_class)
-        record = measure_rows(rows, config, wanted, progress=progress)
-        if config.on is not None:
-            times = remote.time_on(config.on, rows, config, progress=progress)
+        if config.on is None:
+            record = measure_rows(rows, config, wanted, progress=progress)
+        else:
+            # a host that cannot be reached is said before anything is measured here
+            with remote.connected(config.on, progress) as connection:
+                record = measure_rows(rows, config, wanted, progress=progress)
+                times = remote.time_on(connection, rows, config)
             record = record.model_copy(update={"hosts": (times,)})
     if config.student:
         record = _ranked(record)

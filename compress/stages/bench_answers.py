@@ -89,7 +89,8 @@ def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress
         except (InputError, MachineError) as error:
             if isinstance(error, WrongSizeError):
                 raise
-            return AskedImages(reason=error.message)
+            hint = f"; {error.hint}" if error.hint else ""
+            return AskedImages(reason=f"{error.message}{hint}")
         count = images.count
         if config.limit is not None and config.limit < count:
             chosen = np.linspace(0, count - 1, config.limit).round().astype(np.int64)

@@ -186,6 +186,7 @@ def _judge_elsewhere(
         return _judge_here(config, before, progress)
     old = [] if before is None else gate_rows.compared(config, needed, before.rows)
     there = _gate_there(config, host, needed, old, progress)
+    name, _ = remote.named(host)
     labels = {
         model.label: next((row.label for row in needed if row.sha256 == model.sha256), model.label)
         for model in there.bench.models
@@ -195,7 +196,7 @@ def _judge_elsewhere(
             update={
                 "row": labels.get(check.row, check.row),
                 "against": labels.get(check.against, check.against),
-                "reason": f"on {host}: {check.reason}",
+                "reason": f"on {name}: {check.reason}",
             }
         )
         for check in there.checks
@@ -211,7 +212,7 @@ def _judge_elsewhere(
     # forms that are not here are not there either: they are named as they are called here
     lacking = [check for check in judging.checks(record, TIMES) if check.row in judging.missing]
     here = judging.checks(record, [name for name in config.thresholds if name not in TIMES])
-    hosts = (remote.host_times(host, needed, there.bench),)
+    hosts = (remote.host_times(name, needed, there.bench),)
     return record.model_copy(update={"hosts": hosts}), [*here, *times, *lacking]
 
 

@@ -111,9 +111,7 @@ def connected(host: str, progress: Progress) -> Iterator[Connection]:
     Raises:
         MachineError: No ssh here, no route, no Python ≥ 3.11 there, or no package.
     """
-    name, colon, python = host.rpartition(":")
-    if not colon or not python.startswith(("/", "~/")):
-        name, python = host, ""
+    name, python = named(host)
     if shutil.which("ssh") is None or shutil.which("scp") is None:
         raise MachineError("ssh and scp are not installed here", hint="install openssh-client")
     with tempfile.TemporaryDirectory(prefix="cmp-") as control:
@@ -133,6 +131,12 @@ def connected(host: str, progress: Progress) -> Iterator[Connection]:
                 _ssh(name, options, f"rm -rf {shlex.quote(found.folder)}")
         finally:
             subprocess.run(["ssh", *options, "-O", "exit", name], capture_output=True, check=False)
+
+
+def named(host: str) -> tuple[str, str]:
+    """The name in `HOST[:/path/to/python]` as ssh knows it, and the path or nothing."""
+    name, colon, python = host.rpartition(":")
+    return (name, python) if colon and python.startswith(("/", "~/")) else (host, "")
 
 
 def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
@@ -241,21 +245,18 @@ def machine_options(config: MeasuringConfig) -> list[str]:
     ]  # fmt: skip
 
 
-def time_on(
-    host: str, rows: Sequence[Row], config: MeasuringConfig, *, progress: Progress
-) -> HostTimes:
+def time_on(connection: Connection, rows: Sequence[Row], config: MeasuringConfig) -> HostTimes:
     """Time rows on another machine.
 
     Raises:
         CompressError: What failed there, as it would have failed here.
-        MachineError: The host cannot be reached or lacks Python or the package.
+        MachineError: The host cannot be reached any more.
     """
-    with connected(host, progress) as connection:
-        groups, named = grouped(rows)
-        send(connection, groups)
-        data = connection.compress(["bench", *named, *machine_options(config)])
-    record = BenchRecord.from_data(data, source=f"the record from {host}")
-    return host_times(host, rows, record)
+    groups, arguments = grouped(rows)
+    send(connection, groups)
+    data = connection.compress(["bench", *arguments, *machine_options(config)])
+    record = BenchRecord.from_data(data, source=f"the record from {connection.host}")
+    return host_times(connection.host, rows, record)
 
 
 def host_times(host: str, rows: Sequence[Row], record: BenchRecord) -> HostTimes:

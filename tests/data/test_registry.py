@@ -96,6 +96,15 @@ def test_a_missing_folder_and_a_file_are_input_errors(call, tmp_path):
         call(str(tmp_path / "file"))
 
 
+@pytest.mark.parametrize("call", [registry.load, registry.load_test])
+@pytest.mark.parametrize("place", ["", "cifar-100-binary"])
+def test_a_folder_of_cifars_own_files_is_told_how_to_be_named(call, place, tmp_path):
+    (tmp_path / "cifar-100-binary").mkdir()
+    with pytest.raises(ConfigError, match="holds the files of cifar100") as caught:
+        call(str(tmp_path / place))
+    assert caught.value.hint == f"use --data cifar100 --data-dir {tmp_path / place}"
+
+
 def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):
     for call in (registry.load, registry.load_test):
         with pytest.raises(InputError, match="cifar10 is in none of"):

@@ -143,7 +143,7 @@ def config(*targets: object, **options: Any) -> BenchConfig:
 def test_the_times_of_another_machine_come_home_beside_ours(device: Host, tmp_path: Path) -> None:
     found = bench(config(write_export(tmp_path), on=device.place))
     (there,) = found.hosts
-    assert there.host == device.place
+    assert there.host == "device"
     assert [(one.name, one.precision) for one in there.rows] == [
         ("big", "fp32"),
         ("small", "fp32"),
@@ -187,7 +187,7 @@ def test_a_gate_judges_times_there_and_accuracy_here(device: Host, tmp_path: Pat
     assert checks["min-top1"].outcome == "pass"
     assert checks["max-latency-regression"].outcome == "fail"
     assert checks["max-latency-regression"].row == "small fp32"
-    assert checks["max-latency-regression"].reason.startswith(f"on {device.place}: latency ")
+    assert checks["max-latency-regression"].reason.startswith("on device: latency ")
     assert found.exit_code == 1
     assert found.bench.models[0].p50_ms is None
     assert found.bench.hosts[0].rows[0].p50_ms
@@ -195,12 +195,14 @@ def test_a_gate_judges_times_there_and_accuracy_here(device: Host, tmp_path: Pat
 
 @needs_sshd
 def test_what_fails_there_fails_here_with_the_hosts_name(device: Host, tmp_path: Path) -> None:
-    with pytest.raises(MachineError, match=r"on device: provider 'TensorrtEx") as error:
+    with (
+        pytest.raises(MachineError, match=r"on device: provider 'TensorrtEx") as error,
+        remote.connected(device.place, Silent()) as connection,
+    ):
         remote.time_on(
-            device.place,
+            connection,
             rows(write_export(tmp_path)),
             config("x", provider="TensorrtExecutionProvider"),
-            progress=Silent(),
         )
     assert "CPUExecutionProvider" in error.value.hint
     assert device.left() == []
@@ -239,6 +241,9 @@ def test_no_route_is_said_with_sshs_own_words(
     ):
         pass
     assert "`ssh device true` must work" in error.value.hint
+    monkeypatch.setattr("compress.stages.bench.measure_rows", None)
+    with pytest.raises(MachineError, match="cannot reach device"):
+        bench(config(write_export(tmp_path), on="device"))
 
 
 def test_a_machine_without_ssh_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
