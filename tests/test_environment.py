@@ -4,10 +4,12 @@ import os
 import platform
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
 from compress import environment
+from compress.records.document import Environment
 
 XEON = """\
 processor\t: 0
@@ -30,8 +32,8 @@ CPU implementer\t: 0x41
 """
 
 
-def _described(text: str, monkeypatch: pytest.MonkeyPatch) -> environment.Environment:
-    monkeypatch.setattr(environment.Path, "read_text", lambda *_, **__: text)
+def _described(text: str, monkeypatch: pytest.MonkeyPatch) -> Environment:
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
     environment._cpu_info.cache_clear()
     try:
         return environment.read_environment()

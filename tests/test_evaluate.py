@@ -88,7 +88,8 @@ def test_reliability_puts_an_upper_edge_in_its_bin():
 
 
 def test_reliability_loses_no_image(answers):
-    table = evaluate.reliability(*answers, bins=15)
+    logits, labels = answers
+    table = evaluate.reliability(logits, labels, bins=15)
     assert table.counts.sum() == 500
     share = (table.accuracy * table.counts).sum() / 500
     assert share == pytest.approx(evaluate.top1(*answers))

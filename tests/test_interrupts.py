@@ -13,9 +13,10 @@ from compress.interrupts import polite_stop
 def test_first_signal_is_a_request_and_is_told_once(number: int) -> None:
     told: list[str] = []
     with polite_stop(told.append) as stop:
-        assert not stop.requested
+        before = stop.requested
         os.kill(os.getpid(), number)
-        assert stop.requested
+        after = stop.requested
+    assert (before, after) == (False, True)
     assert told == ["stopping after this epoch is saved; once more to stop now"]
 
 

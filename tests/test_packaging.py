@@ -51,8 +51,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-    built = subprocess.run([*command, source], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
+    built = subprocess.run([*command, str(source)], capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
     (found,) = folder.glob("*.whl")
     return found
@@ -90,9 +90,10 @@ class Device:
 def device(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Device:
     folder = tmp_path_factory.mktemp("device")
     venv.create(folder / "venv", with_pip=True)
-    command = [folder / "venv/bin/python", "-m", "pip", "install", "--quiet", "--retries", "1"]
+    python = str(folder / "venv/bin/python")
+    command = [python, "-m", "pip", "install", "--quiet", "--retries", "1"]
     installed = subprocess.run(
-        [*command, "--constraint", ROOT / "constraints.txt", wheel],
+        [*command, "--constraint", str(ROOT / "constraints.txt"), str(wheel)],
         env={**CALLER, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
         capture_output=True,
         text=True,

@@ -53,10 +53,10 @@ def test_words_are_philox_of_the_key_and_a_counter_of_the_stream(seed, number, s
     assert drawn.tolist() == expected[:10]
 
 
-@pytest.mark.parametrize("key", [(-1, 0, 0), (0, 2**64, 0), (0, 0, -3)])
-def test_words_refuse_keys_outside_64_bits(key):
+@pytest.mark.parametrize(("seed", "number", "stream"), [(-1, 0, 0), (0, 2**64, 0), (0, 0, -3)])
+def test_words_refuse_keys_outside_64_bits(seed, number, stream):
     with pytest.raises(ValueError, match="not between"):
-        random_words.words(*key, 1)
+        random_words.words(seed, number, stream, 1)
 
 
 def test_permutation_sorts_the_words_and_keeps_equal_ones_in_place():

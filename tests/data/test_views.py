@@ -35,8 +35,9 @@ def view(
     )
 
 
-def uniform(values: np.ndarray, kinds: int) -> bool:
+def uniform(values: np.ndarray | None, kinds: int) -> bool:
     """Whether whole numbers from 0 look equally likely."""
+    assert values is not None
     counts = np.bincount(values, minlength=kinds)
     return len(counts) == kinds and stats.chisquare(counts).pvalue > 1e-4
 
@@ -127,6 +128,7 @@ def test_a_tiny_alpha_gives_weights_that_are_numbers():
 
 def test_cutmix_boxes_have_the_sides_the_paper_gives_and_weigh_their_area():
     drawn = view(cutmix=1.0, image_size=32).parameters
+    assert drawn.weight is not None
     left, top, right, bottom = drawn.box.T
     assert ((left >= 0) & (top >= 0) & (right <= 32) & (bottom <= 32)).all()
     assert ((left <= right) & (top <= bottom)).all()
@@ -148,9 +150,9 @@ def test_switching_one_augmentation_on_leaves_the_others_as_they_were():
 
 
 def test_every_quantity_has_words_of_its_own():
-    spec = {"crop_padding": 4, "flip": True, "cutout": 9, "randaugment_ops": 3, "mixup": 1.0}
-    drawn = view(image_size=9, **spec).parameters
-    columns = [drawn.crop_x, drawn.crop_y, drawn.cutout_x, drawn.cutout_y]
+    every = view(image_size=9, crop_padding=4, flip=True, cutout=9, randaugment_ops=3, mixup=1.0)
+    drawn = every.parameters
+    columns: list[Any] = [drawn.crop_x, drawn.crop_y, drawn.cutout_x, drawn.cutout_y]
     columns += [*drawn.operations.T, *drawn.signs.T, drawn.flip, drawn.partner, drawn.weight]
     columns.append(view().order)
     correlation = np.corrcoef(np.array([c.astype(float) for c in columns]))

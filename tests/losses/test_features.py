@@ -47,6 +47,7 @@ def test_attention_ignores_the_scale_of_the_activations() -> None:
 def test_attention_of_a_dead_map_has_a_finite_gradient() -> None:
     student = torch.zeros(2, 3, 4, 4, requires_grad=True)
     attention(student, maps(6, 2, 3, 4, 4)).backward()
+    assert student.grad is not None
     assert torch.isfinite(student.grad).all()
 
 

@@ -269,6 +269,7 @@ def test_no_loss_is_negative_or_not_finite_in_float32(
     loss.backward()
     assert loss.item() >= 0.0
     assert torch.isfinite(loss)
+    assert student.grad is not None
     assert torch.isfinite(student.grad).all()
 
 
@@ -282,6 +283,7 @@ def test_opposite_certainties_are_finite(name: str) -> None:
     loss.backward()
     assert torch.isfinite(loss)
     assert loss.item() > 0
+    assert student.grad is not None
     assert torch.isfinite(student.grad).all()
 
 

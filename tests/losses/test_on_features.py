@@ -1,3 +1,5 @@
+from collections.abc import Mapping
+
 import pytest
 import torch
 
@@ -18,12 +20,12 @@ STUDENT = {"stage1": (32, 32, 32), "stage2": (64, 16, 16), "stage3": (128, 8, 8)
 EQUAL = {"a": (16, 32, 32), "b": (32, 16, 16), "c": (64, 8, 8), "d": (128, 4, 4)}
 
 
-def features(shapes: dict[str, tuple[int, ...]], batch: int = 4) -> dict[str, torch.Tensor]:
+def features(shapes: Mapping[str, tuple[int, ...]], batch: int = 4) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     return {path: torch.randn(batch, *shape, generator=generator) for path, shape in shapes.items()}
 
 
-def outputs(shapes: dict[str, tuple[int, ...]]) -> Outputs:
+def outputs(shapes: Mapping[str, tuple[int, ...]]) -> Outputs:
     return Outputs(torch.zeros(4, 10), features(shapes))
 
 

@@ -97,6 +97,7 @@ def test_a_collapsed_student_has_a_finite_gradient() -> None:
     loss = rkd(student, points(10, 5, 4).float(), distance=25.0, angle=50.0)
     loss.backward()
     assert loss.item() > 0
+    assert student.grad is not None
     assert torch.isfinite(student.grad).all()
 
 
@@ -104,6 +105,7 @@ def test_two_equal_images_have_a_finite_gradient() -> None:
     student, teacher = points(11, 4, 3), points(12, 4, 3)
     student = student[[0, 1, 2, 2]].float().requires_grad_()
     rkd(student, teacher.float(), distance=25.0, angle=50.0).backward()
+    assert student.grad is not None
     assert torch.isfinite(student.grad).all()
     assert student.grad.abs().max() < 1e3
 

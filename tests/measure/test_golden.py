@@ -76,7 +76,8 @@ def test_a_file_without_answers_is_refused(tmp_path: Path) -> None:
     np.savez(path, input=np.zeros(1), labels=np.zeros(1))
     with pytest.raises(InputError, match="no golden answers"):
         golden.load_golden(path)
-    np.savez(path, input=np.zeros(1), labels=np.zeros(1), **{"fp32.logits": np.zeros((2, 3))})
+    answers: dict[str, Any] = {"fp32.logits": np.zeros((2, 3))}
+    np.savez(path, input=np.zeros(1), labels=np.zeros(1), **answers)
     with pytest.raises(InputError, match="differ in number"):
         golden.load_golden(path)
     with pytest.raises(InputError, match="does not exist"):

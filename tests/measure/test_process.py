@@ -1,7 +1,9 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from compress.measure.process import (
     run_process,
 )
 from compress.measure.roofline import RULER
-from compress.runtime import CPU
+from compress.runtime import CPU, open_session
 from tests.tiny_models import write_classifier
 
 MIB = 1024**2
@@ -95,11 +97,10 @@ def test_threads_that_share_cores_do_not_wait_busily(
     threads: int, spinning: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = []
-    real = process.open_session
 
-    def watch(model: Path, **options: object) -> object:
+    def watch(model: Path, **options: Any) -> object:
         asked.append(options["spinning"])
-        return real(model, **options)  # type: ignore[arg-type]
+        return open_session(model, **options)
 
     monkeypatch.setattr(process, "open_session", watch)
     job = {"name": "a", "model": str(RULER)}
@@ -148,7 +149,7 @@ class FakeChildren:
         self.now = 0.0
         self.slices: list[float] = []
         self.seeds: list[int] = []
-        monkeypatch.setattr(process.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(process, "run_process", self.run)
 
     def run(self, jobs: list[Job], **options: float) -> ProcessResult:
@@ -184,7 +185,7 @@ def test_measuring_never_starts_a_process_that_would_end_too_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     children = FakeChildren(monkeypatch, start_up=0.5)
-    options = {"threads": 1, "provider": CPU, "enough": lambda _: False}
+    options: dict[str, Any] = {"threads": 1, "provider": CPU, "enough": lambda _: False}
     assert measure([Job("a", "a.onnx")], max_seconds=12, **options).processes == 8
     assert children.slices == [1.0] * 8
     assert children.now <= 12

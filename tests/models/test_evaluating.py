@@ -9,11 +9,10 @@ def test_inside_nothing_trains_and_outside_every_part_is_as_before() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     model[1].eval()
     with evaluating(model):
-        assert not model[0].training
+        assert [part.training for part in model] == [False, False]
         assert not torch.is_grad_enabled()
     assert model.training
-    assert model[0].training
-    assert not model[1].training
+    assert [part.training for part in model] == [True, False]
     assert torch.is_grad_enabled()
 
 

@@ -11,7 +11,7 @@ from compress.models.resnet_cifar import BasicBlock
 def test_the_shortcut_takes_every_second_pixel_and_pads_channels_on_both_sides() -> None:
     block = BasicBlock(2, 4, stride=2).eval()
     for name in ("conv1", "conv2"):
-        torch.nn.init.zeros_(block.get_submodule(name).weight)
+        torch.nn.init.zeros_(block.get_parameter(f"{name}.weight"))
     image = torch.arange(32, dtype=torch.float32).reshape(1, 2, 4, 4)
     expected = torch.zeros(1, 4, 2, 2)
     expected[0, 1] = torch.tensor([[0.0, 2.0], [8.0, 10.0]])

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -56,7 +57,7 @@ def foreign(tmp_path: Path) -> Path:
         ("two_block_cnn", {}),
     ],
 )
-def test_what_is_saved_comes_back(tmp_path: Path, name: str, options: dict[str, Scalar]) -> None:
+def test_what_is_saved_comes_back(tmp_path: Path, name: str, options: dict[str, Any]) -> None:
     model, described = model_of(name, **options), header(name, **options)
     path = tmp_path / "a.safetensors"
     weights.save(path, model.state_dict(), described)

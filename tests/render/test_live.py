@@ -5,7 +5,6 @@ import os
 import pty
 import re
 import threading
-from collections.abc import Iterator
 from typing import TextIO
 
 import pytest
@@ -44,7 +43,7 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -9,6 +9,7 @@ from compress import runtime
 from compress.config.bench import BenchConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, MachineError, UnusableError
+from compress.measure.process import Measurement
 from compress.measure.roofline import RULER
 from compress.records.bench import BenchRecord
 from compress.stages import bench_times
@@ -190,7 +191,7 @@ def test_a_gate_can_stop_the_timing_when_it_is_decided(
     def time_rows(everything: list[Row], *_: object, **options: object) -> Timed:
         enough = options["enough"]
         assert callable(enough)
-        found = bench_times.Timed(bench_times.Measurement(), (), {})
+        found = bench_times.Timed(Measurement(), (), {})
         asked.append(enough(found))
         return found
 

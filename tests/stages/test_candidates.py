@@ -7,6 +7,7 @@ from compress.config.bench import BenchConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
 from compress.measure.artifact import Artifact, open_artifact
+from compress.measure.process import Measurement
 from compress.models import registry
 from compress.models.cost import macs, parameters
 from compress.progress import Silent
@@ -32,7 +33,7 @@ def made(*students: str, **options: Any) -> dict[str, Artifact]:
 @pytest.fixture
 def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bench that times nothing, for tests of other things."""
-    nothing = bench_times.Timed(bench_times.Measurement(), (), {})
+    nothing = bench_times.Timed(Measurement(), (), {})
     monkeypatch.setattr(bench_times, "time_rows", lambda *_, **__: nothing)
 
 

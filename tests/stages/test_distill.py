@@ -125,7 +125,7 @@ def test_seeds_are_summed_up_per_setting(swept: tuple[Path, DistillRecord]) -> N
         ("small_cnn-a0.9", 2),
         ("small_cnn-control", 2),
     ]
-    gains = [rows[f"small_cnn-a0.9-s{seed}"].kd_gain for seed in (0, 1)]
+    gains: list[Any] = [rows[f"small_cnn-a0.9-s{seed}"].kd_gain for seed in (0, 1)]
     assert record.summary[1].kd_gain_mean == pytest.approx(np.mean(gains))
 
 

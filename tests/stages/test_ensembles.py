@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from compress.config.distill import DistillConfig, distill_config
+from compress.config.distill import DistillConfig, distill_config, plan_students
 from compress.config.recipes import build
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
@@ -15,7 +15,7 @@ from compress.errors import ConfigError
 from compress.evaluate import softmax
 from compress.records.distill import DistillRecord
 from compress.runs import read_manifest
-from compress.stages.distill import check_plans, distill, plan_students
+from compress.stages.distill import check_plans, distill
 from compress.stages.ensembles import average
 from compress.stages.train import train
 from compress.training.results import Finished, read_predictions

@@ -10,7 +10,7 @@ from compress.errors import ConfigError, InputError
 from compress.records.bench import BenchRecord
 from compress.records.gate import GateRecord
 from compress.stages import gate as stage
-from compress.stages.bench import Wanted
+from compress.stages.bench import Wanted, measure_rows
 from compress.stages.bench_rows import Row
 from compress.stages.gate import gate
 from tests.fake_bench import MACHINE, check, drop, ratio, record, row, verdicts
@@ -101,12 +101,11 @@ def test_without_images_accuracy_cannot_be_told(export: Path) -> None:
 def spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], Wanted, list[str]]]:
     """What is measured, seen on its way."""
     seen = []
-    real = stage.measure_rows
 
     def watch(rows: Any, config: Any, wanted: Wanted, **options: Any) -> BenchRecord:
         baseline = [row.key for row in options.get("baseline", ())]
         seen.append(([row.label for row in rows], wanted, baseline))
-        return real(rows, config, wanted, **options)
+        return measure_rows(rows, config, wanted, **options)
 
     monkeypatch.setattr(stage, "measure_rows", watch)
     return seen

@@ -1,6 +1,7 @@
 """How long a gate measures, and what beside each other, seen through invented processes."""
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ class FakeChildren:
         self.factor = factor
         self.jobs: list[list[tuple[str, bool]]] = []
         self._now = 0.0
-        monkeypatch.setattr(process.time, "monotonic", lambda: self._now)
+        monkeypatch.setattr(time, "monotonic", lambda: self._now)
         monkeypatch.setattr(process, "run_process", self.run)
         monkeypatch.setattr(bench_times, "run_process", self.run)
 

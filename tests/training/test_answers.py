@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.data.views import View
 from compress.errors import ConfigError, InputError
 from compress.models.feature_hooks import tapped
 from compress.training.answers import Teaching
@@ -44,7 +45,7 @@ def taught(source: Teaching) -> dict[str, torch.Tensor]:
     return student.weights()
 
 
-def view(number: int = 0) -> object:
+def view(number: int = 0) -> View:
     return schedule(Path()).view(digits(), number)
 
 
@@ -115,7 +116,7 @@ def test_features_are_those_of_the_network_on_the_batch(tmp_path: Path) -> None:
         digits().mean, digits().std, device=CPU, memory_format=torch.channels_last
     )
     with torch.no_grad():
-        expected = network.stage1(normalize(batch.images))
+        expected = network.get_submodule("stage1")(normalize(batch.images))
     assert list(features) == ["stage1", "stage3"]
     assert torch.allclose(features["stage1"], expected, atol=1e-5)
     assert not features["stage3"].requires_grad

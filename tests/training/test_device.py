@@ -48,7 +48,7 @@ def test_images_that_do_not_fit_are_a_machine_error(monkeypatch: pytest.MonkeyPa
 
 def test_a_module_takes_the_memory_format() -> None:
     module = device.placed(nn.Conv2d(4, 8, 3), torch.device("cpu"), torch.channels_last)
-    assert module.weight.is_contiguous(memory_format=torch.channels_last)
+    assert module.get_parameter("weight").is_contiguous(memory_format=torch.channels_last)
 
 
 def test_a_stopwatch_adds_up_blocks_to_what_was_spent_before() -> None:

@@ -5,7 +5,7 @@ import itertools
 import json
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,7 @@ def test_a_single_candidate_is_not_timed() -> None:
 FAST, SLOW, COMPILED = Format(), Format(channels_last=False), Format(compiled=True)
 
 
-def failing(errors: dict[Format, Exception]) -> Callable[[Format], Callable[[], None]]:
+def failing(errors: Mapping[Format, Exception]) -> Callable[[Format], Callable[[], None]]:
     """Candidates that raise when they are called; the others do nothing."""
 
     def prepare(candidate: Format) -> Callable[[], None]:

@@ -1,5 +1,6 @@
 """Images on their way into a model."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from tests.tiny_training import CPU, SHIFTS, digits, schedule
 
 def everything(count: int) -> slice:
     return slice(0, count)
+
+
+def half(rank: int) -> Callable[[int], slice]:
+    return lambda count: slice(rank * count // 2, (rank + 1) * count // 2)
 
 
 def batches(
@@ -88,10 +93,7 @@ def test_an_epoch_can_begin_in_its_middle(workers: int) -> None:
 def test_two_ranks_share_each_batch() -> None:
     images = TrainingImages(digits().train, device=CPU)
     view = schedule(Path()).view(digits(), 0)
-    halves = [
-        list(images.batches(view, 32, share=lambda n, r=rank: slice(r * n // 2, (r + 1) * n // 2)))
-        for rank in range(2)
-    ]
+    halves = [list(images.batches(view, 32, share=half(rank))) for rank in range(2)]
     for whole, first, second in zip(batches(), *halves, strict=True):
         assert torch.equal(whole.images, torch.cat([first.images, second.images]))
         assert torch.equal(whole.rows, torch.cat([first.rows, second.rows]))

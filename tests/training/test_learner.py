@@ -93,9 +93,10 @@ def test_a_ramp_follows_the_step() -> None:
 
 
 def test_figures_are_means_over_the_epoch() -> None:
-    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, 10))
-    nn.init.zeros_(model[1].weight)
-    model[1].bias.data = torch.eye(10)[3]
+    head = nn.Linear(3 * 8 * 8, 10)
+    nn.init.zeros_(head.weight)
+    head.bias.data = torch.eye(10)[3]
+    model = nn.Sequential(nn.Flatten(), head)
     student = learner(model=model, optimization=Optimization(learning_rate=1e-12))
     student.step(a_batch(32), None, {}, step=0)
     student.step(a_batch(32, first=32), None, {}, step=1)

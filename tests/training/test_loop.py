@@ -219,6 +219,7 @@ class Poisoned(Learner):
 @pytest.mark.parametrize("poisoned_at", [5, 2 * STEPS - 1])
 def test_a_checkpoint_never_holds_weights_that_gave_no_number(every: int, poisoned_at: int) -> None:
     student = learner(kind=Poisoned)
+    assert isinstance(student, Poisoned)
     student.poisoned_at = poisoned_at
     saved: list[tuple[int, Mapping[str, Tensor]]] = []
 

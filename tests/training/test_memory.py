@@ -1,5 +1,7 @@
 """Running out of memory."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,7 +14,9 @@ def double(images: Tensor) -> Tensor:
     return images * 2
 
 
-def short_of(limit: int, sizes: list[int], error: type[Exception] = MemoryError) -> object:
+def short_of(
+    limit: int, sizes: list[int], error: type[Exception] = MemoryError
+) -> Callable[[Tensor], Tensor]:
     """A forward pass that fails for more than `limit` images."""
 
     def forward(images: Tensor) -> Tensor:

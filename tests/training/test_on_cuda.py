@@ -14,7 +14,8 @@ from compress.config.distill import StudentPlan
 from compress.errors import InputError
 from compress.interrupts import StopRequest
 from compress.models import weights
-from compress.training import session, students
+from compress.training import state as checkpoints
+from compress.training import students
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
 from compress.training.distributed import World
@@ -114,7 +115,7 @@ def test_a_killed_run_ends_as_one_that_was_not_to_rounding(
     plans = (plan("a", "small_cnn:width=0.25,dropout=0.5", terms=["kd"]),)
     monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format())
     train(tmp_path / "whole", cuda, plans, checkpoint_every=every)
-    save, saved = session.checkpoints.save, [0]
+    save, saved = checkpoints.save, [0]
 
     def then_die(*arguments: Any) -> None:
         save(*arguments)
@@ -123,7 +124,7 @@ def test_a_killed_run_ends_as_one_that_was_not_to_rounding(
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(session.checkpoints, "save", then_die)
+        patch.setattr(checkpoints, "save", then_die)
         with pytest.raises(Killed):
             train(tmp_path / "killed", cuda, plans, checkpoint_every=every)
     train(tmp_path / "killed", cuda, plans, checkpoint_every=every)
@@ -231,7 +232,8 @@ def test_memory_that_really_runs_out_splits_a_forward_pass(cuda: torch.device) -
 @pytest.fixture
 def nccl(cuda: torch.device) -> Iterator[World]:
     """A group of one process, which believes that there are two: every message is really sent."""
-    dist.init_process_group("nccl", store=dist.HashStore(), rank=0, world_size=1, device_id=cuda)
+    store = dist.HashStore()  # type: ignore[attr-defined]
+    dist.init_process_group("nccl", store=store, rank=0, world_size=1, device_id=cuda)
     yield World(rank=0, size=2)
     dist.destroy_process_group()
 

@@ -14,6 +14,8 @@ def test_weight_decay_spares_biases_and_normalisation() -> None:
     decayed, spared = parameter_groups([model], weight_decay=0.1)
     assert decayed["weight_decay"] == 0.1
     assert spared["weight_decay"] == 0.0
+    assert isinstance(decayed["params"], list)
+    assert isinstance(spared["params"], list)
     assert [tuple(p.shape) for p in decayed["params"]] == [(4, 3, 3, 3), (2, 4)]
     assert len(spared["params"]) == 4
 

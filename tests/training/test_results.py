@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from compress import evaluate
+from compress.data.images import ImageSet
 from compress.errors import InputError
 from compress.models import cost, weights
 from compress.models import registry as models
@@ -60,7 +61,7 @@ def test_figures_are_those_of_the_chosen_epoch_in_the_kept_files(tmp_path: Path)
         read.header.mean, read.header.std, device=CPU, memory_format=torch.contiguous_format
     )
 
-    def top1(split: object) -> float:
+    def top1(split: ImageSet) -> float:
         with torch.no_grad():
             logits = model(normalize(as_tensor(split, CPU))).numpy()
         return float((logits.argmax(1) == split.known_labels).mean())

@@ -18,8 +18,10 @@ from compress.interrupts import StopRequest
 from compress.models import weights
 from compress.runs import Run, read_epochs
 from compress.training import session
+from compress.training import state as checkpoints
 from compress.training.distributed import World
-from compress.training.results import Finished
+from compress.training.loop import run_epochs
+from compress.training.results import Finished, finish
 from compress.training.session import train_students
 from tests.notes import Notes
 from tests.tiny_training import ALONE, CPU, Given, digits, hungry, open_run, plan, schedule
@@ -60,7 +62,7 @@ def train(
 
 def kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """Let the process end right after the checkpoint of that number, from 1."""
-    saved, save = [0], session.checkpoints.save
+    saved, save = [0], checkpoints.save
 
     def then_die(*arguments: Any) -> None:
         save(*arguments)
@@ -68,7 +70,7 @@ def kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
         if saved[0] == number:
             raise Killed
 
-    monkeypatch.setattr(session.checkpoints, "save", then_die)
+    monkeypatch.setattr(checkpoints, "save", then_die)
 
 
 def weight_files(folder: Path) -> dict[str, bytes]:
@@ -133,7 +135,7 @@ def test_a_death_while_results_are_written_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(tmp_path / "whole", group=2)
-    finish, written = session.finish, [0]
+    written = [0]
 
     def then_die(*arguments: Any) -> None:
         written[0] += 1
@@ -206,7 +208,7 @@ def test_time_of_earlier_processes_is_kept(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_stop_between_groups_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    stop, finish = StopRequest(), session.finish
+    stop = StopRequest()
 
     def then_ask(*arguments: Any) -> None:
         finish(*arguments)
@@ -277,21 +279,19 @@ def test_a_checkpoint_is_let_go_of_once_it_is_loaded(
         kill_at_save(patch, 1)
         with pytest.raises(Killed):
             train(tmp_path)
-    load, loaded, kept = session.checkpoints.load, [], []
+    load, loaded, kept = checkpoints.load, [], []
 
     def watched(path: Path) -> Any:
         state = load(path)
         loaded.extend(weakref.ref(one["model"]["linear.weight"]) for one in state["learners"])
         return state
 
-    begin = session.run_epochs
-
     def looking(*arguments: Any, **options: Any) -> None:
         gc.collect()
         kept.append(sum(tensor() is not None for tensor in loaded))
-        begin(*arguments, **options)
+        run_epochs(*arguments, **options)
 
-    monkeypatch.setattr(session.checkpoints, "load", watched)
+    monkeypatch.setattr(checkpoints, "load", watched)
     monkeypatch.setattr(session, "run_epochs", looking)
     train(tmp_path)
     assert len(loaded) == 3

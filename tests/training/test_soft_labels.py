@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NoReturn
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def labels(folder: Path, key: str = "teacher-1", limit_bytes: int = 10**9) -> So
     return SoftLabels(folder / key, limit_bytes=limit_bytes)
 
 
-def refuse(line: str) -> None:
+def refuse(line: str) -> NoReturn:
     raise AssertionError(line)
 
 

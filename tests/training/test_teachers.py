@@ -16,6 +16,7 @@ from compress import evaluate
 from compress.config.specs import Augmentation
 from compress.errors import ConfigError, InputError, MachineError
 from compress.models import cost, weights
+from compress.models.folding import fold_batchnorm
 from compress.training import teachers
 from compress.training.formats import Format
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
@@ -74,12 +75,11 @@ def test_an_ensemble_holds_one_network_at_a_time(
     asked = teacher(tmp_path, seeds=(0, 1, 2))
     alive: list[int] = []
     networks: list[weakref.ref[nn.Module]] = []
-    build = teachers.fold_batchnorm
 
     def counted(module: nn.Module) -> nn.Module:
         gc.collect()
         alive.append(sum(one() is not None for one in networks))
-        folded = build(module)
+        folded = fold_batchnorm(module)
         networks.append(weakref.ref(folded))
         return folded
 
@@ -153,9 +153,12 @@ def test_a_format_is_tried_and_compared_once_per_machine(
     monkeypatch.setattr(teachers, "fastest", lambda *_, **__: (BF16, {}))
     compared: list[Format] = []
     believed = Trust(BF16, 0.999, 0.001)
-    monkeypatch.setattr(
-        teachers.Teacher, "compare", lambda _, choice: compared.append(choice) or believed
-    )
+
+    def compare(_: teachers.Teacher, choice: Format) -> Trust:
+        compared.append(choice)
+        return believed
+
+    monkeypatch.setattr(teachers.Teacher, "compare", compare)
     cache = tmp_path / "cache"
     assert asked.choose_format(cache, "auto") == believed
     monkeypatch.setattr(teachers, "fastest", lambda *_, **__: pytest.fail("tried again"))

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -51,7 +52,7 @@ def test_what_was_not_measured_is_a_dash() -> None:
 
 
 def test_a_form_that_was_not_timed_says_why_and_where_its_accuracy_comes_from() -> None:
-    untimed = {"p50_ms": None, "not_timed": "made for vnni"}
+    untimed: dict[str, Any] = {"p50_ms": None, "not_timed": "made for vnni"}
     shown = render(record(row(precision="int8", **untimed)), 120)
     assert (
         "small int8: latency not measured here: made for vnni; its accuracy is that of a run "
