@@ -30,11 +30,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from throughput_pairs import COMPANY, IMAGE_SIZE, PAIRS, Pair
 from throughput_plain import PlainProcess
 from throughput_variants import Limit, OurLoop
@@ -43,6 +41,7 @@ from compress.environment import read_environment
 from compress.errors import CompressError
 from compress.files import write_text
 from compress.records.throughput import PairThroughput, ThroughputRecord
+from compress.render.tables.throughput import table
 from compress.training.device import accelerator_name, pick_device
 
 RECORDS = Path(__file__).resolve().parent / "records"
@@ -122,49 +121,6 @@ def measure(
             )
         ),
     )
-
-
-SPEEDS = {
-    "plain loop": "plain",
-    "ours, uncached": "uncached",
-    "limit with teacher": "limit_with_teacher",
-    "ours, cached": "cached",
-    "limit, student alone": "limit_student",
-}
-RATIOS = {
-    "uncached / limit": ("uncached", "limit_with_teacher"),
-    "cached / limit": ("cached", "limit_student"),
-    "cached / plain": ("cached", "plain"),
-    "limit / plain": ("limit_student", "plain"),
-}
-
-
-def table(record: ThroughputRecord) -> Table:
-    """Median speeds, and median ratios with their smallest and largest value over rounds."""
-    machine = record.environment.accelerator or record.environment.cpu
-    shown = Table(
-        title=f"images/s at batch {record.batch_size}, {record.threads} threads: {machine}",
-        caption="Medians over rounds, ratios taken round by round with their range. "
-        "Limit: forward, backward and optimizer alone on one resident batch, in the best formats.",
-    )
-    shown.add_column("")
-    for pair in record.pairs:
-        names = [spec.partition(":")[0] for spec in (pair.teacher, pair.student)]
-        shown.add_column(f"{pair.name} {names[0]}\n-> {names[1]}", justify="right")
-    for label, variant in SPEEDS.items():
-        shown.add_row(label, *(f"{median(getattr(p, variant)):,.0f}" for p in record.pairs))
-    shown.add_section()
-    for label, (above, below) in RATIOS.items():
-        shown.add_row(label, *(spread(p.ratios(above, below)) for p in record.pairs))
-    if any(pair.company_cost for pair in record.pairs):
-        costs = [spread(pair.company_cost) if pair.company_cost else "" for pair in record.pairs]
-        shown.add_row(f"{COMPANY} students / parts", *costs)
-    return shown
-
-
-def spread(values: Sequence[float]) -> str:
-    """A median and its range."""
-    return f"{median(values):.2f} ({min(values):.2f}-{max(values):.2f})"
 
 
 def slug(text: str) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
 
 from compress.files import write_text
 from compress.records.throughput import PairThroughput, ThroughputRecord
 from compress.render.numbers import duration
+from compress.render.tables.throughput import ratios, speeds
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS.parent / "benchmarks" / "records"
@@ -33,22 +33,6 @@ images stay on the device and are augmented in batches; layout, number format an
 convolutions are tried for each network on the machine at hand; the teacher runs with its BatchNorm
 folded; memory that a step frees stays with the process.
 """
-SPEEDS = {
-    "plain loop": "plain",
-    "ours, uncached": "uncached",
-    "limit, teacher included": "limit_with_teacher",
-    "ours, cached": "cached",
-    "limit, student alone": "limit_student",
-}
-RATIOS = {
-    "uncached / its limit": ("uncached", "limit_with_teacher"),
-    "cached / its limit": ("cached", "limit_student"),
-    "cached / plain loop": ("cached", "plain"),
-}
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def _row(label: str, cells: Sequence[str]) -> str:
@@ -68,13 +52,8 @@ def section(record: ThroughputRecord) -> list[str]:
         _row("teacher", [f"`{pair.teacher}`" for pair in pairs]),
         _row("student", [f"`{pair.student}`" for pair in pairs]),
     ]
-    for label, variant in SPEEDS.items():
-        lines.append(_row(label, [f"{median(getattr(p, variant)):,.0f}" for p in pairs]))
-    for label, (above, below) in RATIOS.items():
-        lines.append(_row(label, [_spread(p.ratios(above, below)) for p in pairs]))
-    if any(pair.company_cost for pair in pairs):
-        costs = [_spread(pair.company_cost) if pair.company_cost else "" for pair in pairs]
-        lines.append(_row("four students at once / their parts", costs))
+    for label, cells in (speeds(pairs) | ratios(pairs)).items():
+        lines.append(_row(label, cells))
     chosen = [f"{pair.teacher_format} / {pair.student_format}" for pair in pairs]
     return [*lines, _row("formats chosen, teacher / student", chosen), ""]
 

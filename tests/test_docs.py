@@ -98,7 +98,7 @@ def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:
     speed, picture = _script("make_speed"), _script("make_picture")
     written = (DOCS / "speed.md").read_text(encoding="utf-8")
     assert written == speed.page(speed.RECORDS), "run `python docs/make_speed.py`"
-    assert "cached / plain loop" in written
+    assert "cached / plain" in written
     drawn = (DOCS / "bench.svg").read_text(encoding="utf-8")
     record = BenchRecord.read(picture.RECORD)
     assert drawn == picture.picture(record), "run `python docs/make_picture.py`"
