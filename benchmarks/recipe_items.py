@@ -88,6 +88,7 @@ class Item:
 ITEMS = (
     Item("origin-cifar10-alexnet-three-students"),
     Item("cifar10-small-cnn", outside=True),
+    Item("cifar10-two-block-cnn", outside=True),
     Item(
         "cifar10-small-cnn-seeds",
         of="cifar10-small-cnn",

@@ -67,6 +67,7 @@ def test_the_recipes_of_the_project_are_there() -> None:
     }
     questions = {
         *("cifar10-small-cnn", "cifar10-feature-against-response", "cifar10-alpha-temperature"),
+        "cifar10-two-block-cnn",
     }
     assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
 
