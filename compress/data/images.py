@@ -238,8 +238,7 @@ class Splits:
         """
         if validation is None:
             kept, held = split_validation(train.known_labels, validation_fraction, split_seed)
-            validation = train.subset(held, name=f"{name} validation")
-            train = _keep(train, kept)
+            train, validation = _divided(train, kept, held, name=f"{name} validation")
         mean, std = train.channel_statistics()
         return cls(name, train, validation, test, mean, std, split_seed)
 
@@ -324,14 +323,27 @@ def stratify(
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def _keep(images: ImageSet, rows: NDArray[np.int64]) -> ImageSet:
-    """Drop all but the rising `rows`, reusing the memory of an array that is held in memory."""
-    pixels = images.images
+def _divided(
+    images: ImageSet, kept: NDArray[np.int64], held: NDArray[np.int64], *, name: str
+) -> tuple[ImageSet, ImageSet]:
+    """Both parts of a set, whose array, if it is held in memory, is reordered: no second one.
+
+    Args:
+        images: The set.
+        kept: Rising rows.
+        held: All other rows, rising.
+        name: Of the images held out.
+    """
+    pixels, labels = images.images, images.known_labels
     if not isinstance(pixels, np.ndarray) or not pixels.flags.writeable:
-        return images.subset(rows)
-    for start in range(0, len(rows), BLOCK):
+        return images.subset(kept), images.subset(held, name=name)
+    last = pixels[held]
+    for start in range(0, len(kept), BLOCK):
         # Rising rows: row k comes from k or later, so nothing still needed is overwritten.
-        block = rows[start : start + BLOCK]
+        block = kept[start : start + BLOCK]
         pixels[start : start + len(block)] = pixels[block]
-    labels = images.known_labels[rows]
-    return ImageSet(images.name, pixels[: len(rows)], labels, images.class_names)
+    pixels[len(kept) :] = last
+    return (
+        ImageSet(images.name, pixels[: len(kept)], labels[kept], images.class_names),
+        ImageSet(name, pixels[len(kept) :], labels[held], images.class_names),
+    )

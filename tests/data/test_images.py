@@ -229,4 +229,6 @@ def test_holding_images_out_does_not_hold_them_twice():
     base = whole.images
     splits = build(whole, fraction=0.1)
     assert np.shares_memory(splits.train.images, base)
+    assert np.shares_memory(splits.validation.images, base)
+    assert not np.shares_memory(splits.train.images, splits.validation.images)
     assert splits.train.images[:].flags.c_contiguous
