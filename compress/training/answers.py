@@ -1,6 +1,7 @@
 """The source students learn from: stored answers, computed where they are missing."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from compress.models.feature_hooks import tapped
 from compress.progress import Progress
 from compress.training.distributed import World
 from compress.training.inputs import Batch, Normalize, TrainingImages
+from compress.training.memory import in_parts
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
 
@@ -135,11 +137,25 @@ class Teaching:
         return array
 
     def features(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The live teacher's features of a batch by module path."""
+        """The live teacher's features of a batch by module path.
+
+        Raises:
+            MachineError: Not even those of one image fit into memory.
+        """
         found: dict[str, Tensor] = {}
         for folded, paths in self._taps.items():
             network, normalize = self._live[folded]
-            with torch.no_grad(), tapped(network, paths) as features:
-                network(normalize(batch.images))
-            found |= features
+            parts = in_parts(partial(_outputs, network, normalize, paths), batch.images)
+            for path in paths:
+                each = [part[path] for part in parts]
+                found[path] = each[0] if len(each) == 1 else torch.cat(each)
         return found
+
+
+def _outputs(
+    network: nn.Module, normalize: Normalize, paths: Sequence[str], images: Tensor
+) -> dict[str, Tensor]:
+    """What a network's modules make of uint8 images, by module path."""
+    with torch.no_grad(), tapped(network, paths) as features:
+        network(normalize(images))
+    return features

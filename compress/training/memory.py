@@ -1,13 +1,16 @@
 """Running out of memory: a forward pass is split, a training step is explained."""
 
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from compress.errors import MachineError
 
+Result = TypeVar("Result")
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 """What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
 
@@ -30,18 +33,42 @@ def release() -> None:
         torch.cuda.empty_cache()
 
 
-def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+@contextmanager
+def shortage_explained(what: str, hint: str) -> Iterator[None]:
+    """Let a block that runs out of memory end with an error that says what needs less.
+
+    Args:
+        what: Who needs the memory, the error's first words.
+        hint: What to do about it.
+
+    Raises:
+        MachineError: The block ran out of memory.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        reason = str(error).partition("\n")[0][:160]
+        message = f"{what} is out of memory" + (f": {reason}" if reason else "")
+        raise MachineError(message, hint=hint) from error
+
+
+def in_parts(forward: Callable[[Tensor], Result], images: Tensor) -> list[Result]:
     """Run a forward pass, in halves where memory is short; each image's result is its own.
 
     Args:
-        forward: Maps (batch, …) to (batch, classes), each row by itself.
+        forward: Maps (batch, …) to what it finds, each row by itself.
         images: The batch.
+
+    Returns:
+        What was found of each part of the batch, in its order.
 
     Raises:
         MachineError: Not even one image fits.
     """
     try:
-        return forward(images)
+        return [forward(images)]
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
@@ -52,7 +79,21 @@ def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor
     # Outside the handler: the error's traceback held the tensors of the failed pass.
     release()
     half = len(images) // 2
-    return torch.cat([split_forward(forward, part) for part in (images[:half], images[half:])])
+    return [found for part in (images[:half], images[half:]) for found in in_parts(forward, part)]
+
+
+def split_forward(forward: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Run a forward pass like `in_parts`, and put its rows together.
+
+    Args:
+        forward: Maps (batch, …) to (batch, classes), each row by itself.
+        images: The batch.
+
+    Raises:
+        MachineError: Not even one image fits.
+    """
+    parts = in_parts(forward, images)
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:

@@ -18,6 +18,7 @@ from compress.training.distributed import World
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
+from compress.training.memory import shortage_explained
 from compress.training.results import STUDENTS, Finished, finish, read_finished
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
@@ -55,7 +56,7 @@ def train_students(
         Interrupted: Asked to stop.
         ConfigError: A batch is larger than the training split, an option is unknown, or the run
             was begun with another number of ranks.
-        MachineError: A student does not fit into memory.
+        MachineError: The images, a student, or all of a group do not fit into memory.
         UnusableError: A loss is not finite.
     """
     if schedule.batch_size > splits.train.count:
@@ -86,57 +87,77 @@ def train_students(
                 f"stopped before {labels[0]}; what is trained is saved",
                 hint="the same command goes on from there",
             )
-        learners = [
-            build_learner(
-                run, splits, plan, schedule, source, device=device, world=world, progress=progress
-            )
-            for plan in group
-        ]
-        if isinstance(source, Teaching):
-            taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
-            source.tap(tuple(taps))
-        position = Position(log=list(log))
-        if saved is not None and labels == saved_labels:
-            position = _taken_up(learners, saved)
-            progress.note(
-                f"resuming after epoch {position.epoch}"
-                + (f", step {position.step}" if position.step else "")
-            )
-        saved = None  # it is as large as all that learns; only the first group needs it
-
-        def save(position: Position, learners: Sequence[Learner] = learners) -> None:
-            if world.main:
-                states = [learner.state() for learner in learners]
-                checkpoints.save(
-                    run.folder / CHECKPOINT,
-                    {"position": position.state(), "learners": states, "seconds": run.seconds},
+        with shortage_explained(*_shortage(run, labels)):
+            learners = [
+                build_learner(
+                    run,
+                    splits,
+                    plan,
+                    schedule,
+                    source,
+                    device=device,
+                    world=world,
+                    progress=progress,
                 )
-                run.write_epochs(position.log)
-            world.barrier()
+                for plan in group
+            ]
+            if isinstance(source, Teaching):
+                taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
+                source.tap(tuple(taps))
+            position = Position(log=list(log))
+            if saved is not None and labels == saved_labels:
+                position = _taken_up(learners, saved)
+                progress.note(
+                    f"resuming after epoch {position.epoch}"
+                    + (f", step {position.step}" if position.step else "")
+                )
+            saved = None  # it is as large as all that learns; only the first group needs it
 
-        run_epochs(
-            learners,
-            images,
-            splits.validation,
-            source,
-            view_of=lambda epoch: schedule.view(splits, epoch),
-            epochs=schedule.epochs,
-            batch_size=schedule.batch_size,
-            position=position,
-            save=save,
-            checkpoint_every=schedule.checkpoint_every,
-            device=device,
-            world=world,
-            progress=progress,
-            stop=stop,
-        )
-        log = position.log
-        if world.main:
-            run.write_epochs(log)
-            for plan, learner in zip(group, learners, strict=True):
-                finish(run, splits, plan, learner, images, device)
-        world.barrier()
+            def save(position: Position, learners: Sequence[Learner] = learners) -> None:
+                if world.main:
+                    states = [learner.state() for learner in learners]
+                    checkpoints.save(
+                        run.folder / CHECKPOINT,
+                        {"position": position.state(), "learners": states, "seconds": run.seconds},
+                    )
+                    run.write_epochs(position.log)
+                world.barrier()
+
+            run_epochs(
+                learners,
+                images,
+                splits.validation,
+                source,
+                view_of=lambda epoch: schedule.view(splits, epoch),
+                epochs=schedule.epochs,
+                batch_size=schedule.batch_size,
+                position=position,
+                save=save,
+                checkpoint_every=schedule.checkpoint_every,
+                device=device,
+                world=world,
+                progress=progress,
+                stop=stop,
+            )
+            log = position.log
+            if world.main:
+                run.write_epochs(log)
+                for plan, learner in zip(group, learners, strict=True):
+                    finish(run, splits, plan, learner, images, device)
+            world.barrier()
     return [read_finished(run, plan) for plan in plans] if world.main else []
+
+
+def _shortage(run: Run, labels: Sequence[str]) -> tuple[str, str]:
+    """Who is short of memory when a group is, and what needs less."""
+    smaller = "a smaller --batch-size needs less memory"
+    if len(labels) == 1:
+        return labels[0], smaller
+    fewer = "--group 1" if run.manifest.command == "distill" else "--seed"
+    return (
+        f"training {len(labels)} students at once",
+        f"{fewer} trains one at a time, which needs less; {smaller}, too",
+    )
 
 
 def _taken_up(learners: Sequence[Learner], saved: Mapping[str, Any]) -> Position:

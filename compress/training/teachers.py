@@ -4,6 +4,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ from compress.training.device import placed, synchronize
 from compress.training.distributed import World
 from compress.training.formats import Format, fastest, recalled, remembered, teacher_candidates
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
-from compress.training.memory import NothingFitsError, split_forward
+from compress.training.memory import NothingFitsError, shortage_explained, split_forward
 
 MIN_FORMAT_AGREEMENT = 0.995
 AGREEMENT_IMAGES = 1000
+SMALLER = "use a smaller --teacher, or a device with more memory"
 FLOAT32 = Format()
 
 
@@ -229,8 +231,7 @@ class Teacher:
             )
         except NothingFitsError as error:
             raise MachineError(
-                f"teacher {self.name} is out of memory: {error.message}",
-                hint="its weights do not fit: use another --teacher, or --device cpu",
+                f"teacher {self.name} is out of memory: {error.message}", hint=SMALLER
             ) from error
 
     def compare(self, choice: Format) -> Trust:
@@ -310,6 +311,7 @@ class Teacher:
 
         Raises:
             ConfigError: An ensemble has no features of its own.
+            MachineError: It does not fit into memory.
         """
         if len(self.members) > 1:
             raise ConfigError(
@@ -320,7 +322,9 @@ class Teacher:
         module = _module(member, self._splits)
         if folded:
             module = fold_batchnorm(module)
-        module = placed(module.eval(), self._device, torch.channels_last).requires_grad_(False)
+        with self._shortage_explained():
+            module = placed(module.eval(), self._device, torch.channels_last)
+        module.requires_grad_(False)
         header = member.header
         normalize = Normalize(
             header.mean, header.std, device=self._device, memory_format=torch.channels_last
@@ -356,7 +360,20 @@ class Teacher:
     def _average(
         self, batch: Callable[[int], Tensor], count: int, chosen: Format
     ) -> NDArray[np.float32]:
-        """Each member's logits of `count` images, or the log of their mean softmax."""
+        """Each member's logits of `count` images, or the log of their mean softmax.
+
+        Raises:
+            MachineError: A network does not fit into memory, or not with one image.
+        """
+        with self._shortage_explained():
+            return self._averaged(batch, count, chosen)
+
+    def _shortage_explained(self) -> AbstractContextManager[None]:
+        return shortage_explained(f"teacher {self.name}", SMALLER)
+
+    def _averaged(
+        self, batch: Callable[[int], Tensor], count: int, chosen: Format
+    ) -> NDArray[np.float32]:
         total: NDArray[np.float32] | None = None
         for member in self.members:
             forward = self._forward(member, chosen)

@@ -19,6 +19,7 @@ from tests.tiny_training import (
     ALONE,
     CPU,
     digits,
+    hungry,
     learner,
     objective,
     run,
@@ -120,6 +121,20 @@ def test_features_are_those_of_the_network_on_the_batch(tmp_path: Path) -> None:
     assert list(features) == ["stage1", "stage3"]
     assert torch.allclose(features["stage1"], expected, atol=1e-5)
     assert not features["stage3"].requires_grad
+
+
+def test_features_are_made_in_parts_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, batch = teaching(tmp_path, teacher(tmp_path)), a_batch()
+    source.tap(("stage1", "stage3"))
+    whole = source.features(batch)
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda images: len(images) > 9))
+    parts = source.features(batch)
+    assert list(parts) == list(whole)
+    for path, feature in whole.items():
+        assert torch.allclose(parts[path], feature, atol=1e-5)
+        assert parts[path].stride() == feature.stride()
 
 
 def test_a_live_teacher_is_untouched_by_a_training(tmp_path: Path) -> None:

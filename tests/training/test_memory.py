@@ -7,7 +7,14 @@ import torch
 from torch import Tensor
 
 from compress.errors import MachineError
-from compress.training.memory import largest_fitting, ran_out, split_forward, step_failed
+from compress.training.memory import (
+    in_parts,
+    largest_fitting,
+    ran_out,
+    shortage_explained,
+    split_forward,
+    step_failed,
+)
 
 
 def double(images: Tensor) -> Tensor:
@@ -55,6 +62,33 @@ def test_a_split_batch_gives_the_whole_result_in_order(limit: int) -> None:
     result = split_forward(short_of(limit, sizes), images)
     assert torch.equal(result, double(images))
     assert sum(size for size in sizes if size <= limit) == 11
+
+
+def test_what_is_found_of_the_parts_comes_in_their_order() -> None:
+    forward = short_of(2, [])
+    found = in_parts(lambda images: {"x": forward(images)}, torch.arange(5.0))
+    assert [part["x"].tolist() for part in found] == [[0, 2], [4], [6, 8]]
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory.\nmore"), "a is out of memory: CUDA out of"),
+        (MemoryError(), "a is out of memory"),
+    ],
+)
+def test_a_shortage_is_a_machine_error_with_a_remedy(error: Exception, message: str) -> None:
+    with pytest.raises(MachineError) as caught, shortage_explained("a", "use less"):
+        raise error
+    assert caught.value.exit_code == 4
+    assert caught.value.message.startswith(message)
+    assert "more" not in caught.value.message
+    assert caught.value.hint == "use less"
+
+
+def test_other_errors_of_a_block_are_not_explained_away() -> None:
+    with pytest.raises(RuntimeError, match="no room"), shortage_explained("a", ""):
+        raise RuntimeError("no room")
 
 
 def test_one_image_too_many_is_a_machine_error() -> None:

@@ -259,6 +259,36 @@ def test_a_run_trains_in_the_format_that_fits(
     assert "trains in NCHW, float32" in notes.text
 
 
+@pytest.mark.parametrize(
+    ("place", "plans", "who", "remedy"),
+    [
+        ("build_learner", PLANS, "training 3 students at once", "--group 1 trains one"),
+        ("run_epochs", PLANS[:1], "a", "a smaller --batch-size needs less memory"),
+        ("finish", PLANS[:1], "a", "a smaller --batch-size needs less memory"),
+    ],
+)
+def test_memory_that_runs_out_outside_a_step_is_no_bug(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    plans: Sequence[StudentPlan],
+    who: str,
+    remedy: str,
+) -> None:
+    """Students put on the device, soft labels sent there, augmentation, evaluation."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB\nmore")
+
+    monkeypatch.setattr(session, place, full)
+    with pytest.raises(MachineError) as caught:
+        train(tmp_path, plans)
+    assert caught.value.message == (
+        f"{who} is out of memory: CUDA out of memory. Tried to allocate 2 GiB"
+    )
+    assert caught.value.hint.startswith(remedy)
+
+
 def test_the_number_of_ranks_is_part_of_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

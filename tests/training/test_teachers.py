@@ -5,6 +5,7 @@ import json
 import weakref
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -252,3 +253,17 @@ def test_a_live_teacher_is_frozen_and_evaluating(tmp_path: Path) -> None:
 def test_an_ensemble_has_no_features(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="one teacher, not an ensemble"):
         teacher(tmp_path, seeds=(0, 1)).live()
+
+
+def test_a_teacher_that_cannot_be_put_on_the_device_is_a_machine_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> NoReturn:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    asked = teacher(tmp_path)
+    monkeypatch.setattr(teachers, "placed", full)
+    for ask in (asked.live, asked.evaluation):
+        with pytest.raises(MachineError, match="teacher small_cnn is out of memory") as caught:
+            ask()
+        assert "smaller --teacher" in caught.value.hint
