@@ -28,9 +28,11 @@ from compress.training.optim import build_optimizer, rate_factor, set_rate
 
 State = dict[str, Tensor]
 EVALUATION_BATCH = {"cpu": 64, "cuda": 256}
-"""Images per forward pass of an evaluation, which is in float32: 256 at once needed more memory than
-the training. On a CPU 64 are within 4% of the fastest of 32 to 256 (one core of a Xeon with AVX-512;
-small_cnn, MobileNetV2, ResNet-20 at 32 pixels)."""
+"""Images per forward pass of an evaluation, in float32: 256 need more memory than the training.
+
+On a CPU 64 are within 4% of the fastest of 32 to 256, for small_cnn, MobileNetV2 and ResNet-20 at
+32 pixels on one core of a Xeon with AVX-512.
+"""
 FOLD_FROM = 2000
 """Images from which on an evaluation is faster with folded BatchNorms, the folding included.
 
