@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import subprocess
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -42,13 +44,47 @@ def _cpu_info() -> tuple[str, frozenset[str]]:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         text = ""
+    return _processor(text), _flags(text)
+
+
+def _flags(text: str) -> frozenset[str]:
     flags = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
-    name = re.search(r"^model name\s*:\s*(.*)$", text, re.MULTILINE)
-    model = re.search(r"^model\s*:\s*(.*)$", text, re.MULTILINE)
-    cpu = name.group(1).strip() if name else platform.processor() or platform.machine()
-    if name and model and name.group(1).strip().endswith("Processor"):
-        cpu = f"{cpu} model {model.group(1).strip()}"
-    return cpu, frozenset(flags.group(1).split() if flags else ())
+    return frozenset(flags.group(1).split() if flags else ())
+
+
+def _processor(text: str) -> str:
+    """What tells this processor from others: its name, or on ARM the board and the cores' codes."""
+    values: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        key, colon, value = line.partition(":")
+        if colon and value.strip():
+            values.setdefault(key.strip(), []).append(value.strip())
+    if "model name" in values:
+        name = values["model name"][0]
+        if name.endswith("Processor") and "model" in values:
+            return f"{name} model {values['model'][0]}"
+        return name
+    codes = zip(values.get("CPU implementer", []), values.get("CPU part", []), strict=False)
+    parts = "+".join(sorted({f"{maker}/{part}" for maker, part in codes}))
+    names = [_board() or values.get("Model", [""])[0], f"({parts})" if parts else ""]
+    return " ".join(name for name in names if name) or _named_by_system()
+
+
+def _board() -> str:
+    """The board's name in the device tree, such as "Raspberry Pi 4 Model B Rev 1.2"."""
+    try:
+        return Path("/proc/device-tree/model").read_text(encoding="utf-8").strip("\0\n ")
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _named_by_system() -> str:
+    if platform.system() == "Darwin":
+        command = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        with suppress(OSError, subprocess.SubprocessError):
+            told = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+            return told.stdout.strip()
+    return platform.processor() or platform.machine()
 
 
 def cores() -> int:

@@ -29,11 +29,27 @@ ARM = """\
 processor\t: 0
 Features\t: fp asimd asimddp i8mm crc32
 CPU implementer\t: 0x41
+CPU part\t: 0xd03
+
+processor\t: 1
+CPU implementer\t: 0x41
+CPU part\t: 0xd08
 """
+CPU_INFO = Path("/proc/cpuinfo")
+BOARD = Path("/proc/device-tree/model")
 
 
-def _described(text: str, monkeypatch: pytest.MonkeyPatch) -> Environment:
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: text)
+def _described(text: str, monkeypatch: pytest.MonkeyPatch, board: str | None = None) -> Environment:
+    files = {CPU_INFO: text, BOARD: board}
+
+    def read_text(path: Path, **_: object) -> str:
+        found = files[path]
+        if found is None:
+            raise FileNotFoundError(path)
+        return found
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    monkeypatch.setattr(environment, "version_of", lambda _: None)  # reads files as well
     environment._cpu_info.cache_clear()
     try:
         return environment.read_environment()
@@ -56,7 +72,17 @@ def test_a_nameless_virtual_processor_is_told_by_its_model_number(
 def test_arm_features_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     found = _described(ARM, monkeypatch)
     assert found.instruction_sets == ("asimddp", "i8mm")
-    assert found.cpu == (platform.processor() or platform.machine())
+    assert found.cpu == "(0x41/0xd03+0x41/0xd08)"
+
+
+def test_two_boards_with_the_same_cores_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["Raspberry Pi 4 Model B Rev 1.2", "Raspberry Pi 400 Rev 1.0"]
+    cpus = [_described(ARM, monkeypatch, f"{name}\0").cpu for name in names]
+    assert cpus == [f"{name} (0x41/0xd03+0x41/0xd08)" for name in names]
+
+
+def test_a_system_that_tells_nothing_is_named_by_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _described("", monkeypatch).cpu == (platform.processor() or platform.machine())
 
 
 def test_this_machine_is_described() -> None:
