@@ -297,8 +297,20 @@ def make_teacher(
         f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; "
         f"views in {teacher.trust}"
     )
-    check_accuracy(described, source)
+    check_accuracy(described, source, images=splits.test.count)
     return teacher, stored
+
+
+def stored_for(folder: Path, splits_sha256: str) -> list[SoftLabels]:
+    """The teachers whose answers a folder holds for some data and its split."""
+    found = []
+    for stored in stored_sets(folder):
+        try:
+            if stored.description().splits_sha256 == splits_sha256:
+                found.append(stored)
+        except CompressError:
+            continue
+    return found
 
 
 def only_stored(folder: Path, splits: Splits) -> SoftLabels:
@@ -308,13 +320,7 @@ def only_stored(folder: Path, splits: Splits) -> SoftLabels:
         InputError: None.
         ConfigError: Several.
     """
-    found = []
-    for stored in stored_sets(folder):
-        try:
-            if stored.description().splits_sha256 == splits.sha256:
-                found.append(stored)
-        except CompressError:
-            continue
+    found = stored_for(folder, splits.sha256)
     if not found:
         raise InputError(
             f"no soft labels for {splits.name} in {folder}",
@@ -327,7 +333,7 @@ def only_stored(folder: Path, splits: Splits) -> SoftLabels:
             hint="give --teacher as well, or another folder",
         )
     stored = found[0]
-    check_accuracy(stored.description(), stored.key)
+    check_accuracy(stored.description(), stored.key, images=splits.test.count)
     return stored
 
 

@@ -3,21 +3,30 @@
 from pathlib import Path
 
 from compress.errors import InputError
+from compress.evaluate import wilson
 from compress.records.soft_labels import TeacherDescription
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
 
 
-def check_accuracy(description: TeacherDescription, source: str) -> None:
+def check_accuracy(description: TeacherDescription, source: str, *, images: int) -> None:
     """Refuse a teacher that knows nothing.
 
+    Args:
+        description: Holds its test accuracy.
+        source: Where it comes from, for messages.
+        images: On how many test images its accuracy was measured.
+
     Raises:
-        InputError: Its test accuracy is at or below chance.
+        InputError: It does no better than chance: 99% of guessing models would do worse, or not
+            even that.
     """
     chance = 1 / len(description.class_names)
-    if description.top1 <= chance * 1.05:
+    low, _ = wilson(round(description.top1 * images), images, confidence=0.98)
+    if low <= chance:
         raise InputError(
-            f"teacher {source} has {description.top1:.1%} test top-1, chance is {chance:.1%}",
+            f"teacher {source} has {description.top1:.1%} test top-1 on {images:,} images, "
+            f"no better than chance ({chance:.1%})",
             hint="check its normalization option, its classes and its weights",
         )
 
