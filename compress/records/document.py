@@ -10,7 +10,7 @@ from compress.errors import InputError
 
 
 class Part(BaseModel):
-    """The parent of what records are made of: immutable, and no unknown keys."""
+    """The parent of what records are made of: immutable, and made without unknown keys."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", populate_by_name=True, serialize_by_alias=True
@@ -44,7 +44,8 @@ class Document(Part):
 
     Attributes:
         schema_version: Written as `schema`; a subclass raises its `newest_schema` when a field
-            changes its meaning, is renamed or removed. Adding a field does not count.
+            changes its meaning, is renamed or removed. Adding a field with a default does not
+            count: readers pass over fields they do not know.
     """
 
     newest_schema: ClassVar[int] = 1
@@ -90,7 +91,7 @@ class Document(Part):
                 hint="make it again with this version",
             )
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data, extra="ignore")
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(str(part) for part in first["loc"])
