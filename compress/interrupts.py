@@ -18,9 +18,26 @@ class StopRequest:
     requested: bool = False
 
 
+class _Listener:
+    """Hears the signals of this process: the first is a request, the second interrupts."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.stop = StopRequest()
+        self._tell = tell
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.stop.requested:
+            raise KeyboardInterrupt
+        self.stop.requested = True
+        self._tell("stopping after this epoch is saved; once more to stop now")
+
+
 @contextmanager
 def polite_stop(tell: Callable[[str], None]) -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a request; the second interrupts at once.
+
+    Inside another such block it is the same request: a training that is part of a longer work ends
+    that work, too, also where it was in its last epoch and had nothing left to stop.
 
     Args:
         tell: Called with one line when the first signal comes.
@@ -28,23 +45,20 @@ def polite_stop(tell: Callable[[str], None]) -> Iterator[StopRequest]:
     Raises:
         KeyboardInterrupt: From inside the block, at the second signal.
     """
-    stop = StopRequest()
-
-    def handle(_number: int, _frame: FrameType | None) -> None:
-        if stop.requested:
-            raise KeyboardInterrupt
-        stop.requested = True
-        tell("stopping after this epoch is saved; once more to stop now")
-
+    outer = signal.getsignal(signal.SIGINT)
+    if isinstance(outer, _Listener):
+        yield outer.stop
+        return
+    listener = _Listener(tell)
     try:
         previous = {
-            number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)
+            number: signal.signal(number, listener) for number in (signal.SIGINT, signal.SIGTERM)
         }
     except ValueError:  # signals can be caught in the main thread only
-        yield stop
+        yield listener.stop
         return
     try:
-        yield stop
+        yield listener.stop
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

@@ -39,6 +39,22 @@ def test_handlers_are_put_back() -> None:
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+def test_a_request_inside_a_longer_work_is_one_to_all_of_it() -> None:
+    told: list[str] = []
+    with polite_stop(told.append) as outer:
+        with polite_stop(told.append) as inner:
+            os.kill(os.getpid(), signal.SIGINT)
+            heard = inner.requested
+        with polite_stop(told.append) as later:
+            pass
+    assert heard
+    assert outer.requested
+    assert later.requested
+    assert len(told) == 1
+    with polite_stop(told.append) as another:
+        assert not another.requested
+
+
 def test_outside_the_main_thread_it_does_nothing() -> None:
     seen: list[bool] = []
 

@@ -14,9 +14,9 @@ from compress.config.distill import DistillConfig, StudentPlan, plan_students
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError
+from compress.errors import ConfigError, Interrupted
 from compress.files import write_text
-from compress.interrupts import polite_stop
+from compress.interrupts import StopRequest, polite_stop
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
@@ -117,7 +117,7 @@ def distill(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
-        stored, teacher = _teacher(run, config, splits, device, world, progress, held)
+        stored, teacher = _teacher(run, config, splits, device, world, progress, stop, held)
         live = any(losses.needs_features(term.name) for plan in plans for term in plan.terms)
         read = not all(losses.needs_features(term.name) for plan in plans for term in plan.terms)
         schedule = schedule_of(config, group=config.group)
@@ -181,6 +181,7 @@ def _teacher(
     device: torch.device,
     world: World,
     progress: Progress,
+    stop: StopRequest,
     held: ExitStack,
 ) -> tuple[SoftLabels, Teacher | None]:
     """The stored answers to learn from, in use as long as `held`, and who computes missing ones."""
@@ -204,6 +205,11 @@ def _teacher(
             record = train(training, progress=progress)
         finally:
             run.renew()
+        if world.agree(stop.requested):
+            raise Interrupted(
+                f"stopped after the teacher's training; {RUNS / record.run} is complete",
+                hint="the same command goes on from there",
+            )
         return RUNS / record.run
 
     if TEACHER in run.manifest.choices:
