@@ -33,6 +33,24 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(READERS))
 
 
+def check_place(data_dir: Path | None) -> None:
+    """Refuse a mistyped place, which no other place silently stands in for.
+
+    Raises:
+        InputError: There is no such folder.
+    """
+    if data_dir is not None and not data_dir.is_dir():
+        raise InputError(
+            f"there is no folder {data_dir} to look for data in",
+            hint="correct --data-dir, or make the folder if data are to be downloaded to it",
+        )
+
+
+def still_there(data_dir: str | None) -> Path | None:
+    """The --data-dir of an earlier run; None where it has gone, so that other places are tried."""
+    return Path(data_dir) if data_dir and Path(data_dir).is_dir() else None
+
+
 def check(name_or_folder: str) -> None:
     """Refuse what `load` could not find, before anything is begun for it.
 
@@ -59,7 +77,7 @@ def load(
     Args:
         name_or_folder: A name of `names()`, or a folder of `train/<class>/*`, `test/<class>/*`
             and perhaps `val/<class>/*`.
-        data_dir: Where the files of a named data set are looked for first.
+        data_dir: Where the files of a named data set are looked for first; it must be there.
         image_size: Height and width wanted, in pixels; None keeps the images' own.
         validation_fraction: Share of the training images held out, 0 up to 1, where the data set
             has no validation images of its own.
@@ -74,6 +92,7 @@ def load(
         MachineError: A package the data set comes with is not installed.
     """
     shown = progress or Silent()
+    check_place(data_dir)
     if name_or_folder not in READERS:
         path = _folder(name_or_folder)
         name = path.resolve().name
@@ -120,6 +139,7 @@ def load_test(
         MachineError: A package the data set comes with is not installed.
     """
     shown = progress or Silent()
+    check_place(data_dir)
     if name_or_folder not in READERS:
         return folder.read_test(_folder(name_or_folder), image_size=image_size, progress=shown)
     reader = _reader(name_or_folder)

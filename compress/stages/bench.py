@@ -50,7 +50,8 @@ def bench(
 
     Raises:
         ConfigError: A target's option, a candidate or the data is unknown.
-        InputError: A target is missing or damaged, or images have the wrong size and `strict`.
+        InputError: A target or the images named are missing or damaged, or have the wrong size
+            and `strict`.
         MachineError: The machine lacks cores, the provider, memory, a package, or the host.
         UnusableError: A model answers with NaN.
     """
@@ -97,11 +98,14 @@ def measure_rows(
         progress: Shows what is going on.
 
     Raises:
-        InputError: A model cannot be run, or images have the wrong size and `strict`.
+        ConfigError: The data a user named is unknown.
+        InputError: A model cannot be run, the images a user named are missing or damaged, or have
+            the wrong size and `strict`.
         MachineError: The machine lacks cores, the provider, or memory.
         UnusableError: A model answers with NaN.
     """
     begin = time.monotonic()
+    bench_answers.check_named(config)
     everything = [*rows, *baseline]
     partners = {row.key: _partners(row, rows, baseline) for row in everything}
     images = AskedImages(reason="not asked for")

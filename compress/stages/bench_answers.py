@@ -12,7 +12,7 @@ from compress import evaluate
 from compress.config.bench import MeasuringConfig
 from compress.data import registry
 from compress.data.images import ImageSet
-from compress.errors import ConfigError, InputError, MachineError
+from compress.errors import CompressError, ConfigError, InputError
 from compress.measure import accuracy
 from compress.progress import Progress
 from compress.records.bench import BenchData, ClassAccuracy, Difference
@@ -66,12 +66,28 @@ class AskedImages:
         return tuple(name for name in self.classes or images.class_names if name not in met)
 
 
+def check_named(config: MeasuringConfig) -> None:
+    """Refuse mistyped data or places of data, even where no image is needed.
+
+    Raises:
+        ConfigError: The data a user named is unknown.
+        InputError: The folder a user named does not exist.
+    """
+    registry.check_place(config.data_dir)
+    if config.data is not None:
+        registry.check(config.data)
+
+
 def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress) -> AskedImages:
     """The test images a user named, or those that the models were trained for; never downloaded.
 
+    Images that nobody named may be absent or unreadable: the reason is kept.
+
     Raises:
-        ConfigError: The data named is unknown.
-        InputError: `strict`, and the images have another size than a model takes.
+        ConfigError: The data a user named is unknown.
+        InputError: It is missing or damaged; or `strict`, and the images have another size than a
+            model takes.
+        MachineError: A package it comes with is not installed.
     """
     trained_for = [row.card.dataset for row in rows if row.card.dataset]
     name = config.data or next(iter(trained_for), None)
@@ -82,15 +98,11 @@ def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress
     for size in sorted({row.card.image_size for row in rows}):
         try:
             images = _load(name, config.data_dir, size, strict=config.strict, progress=progress)
-        except ConfigError as error:
-            if config.data is not None:
+        except CompressError as error:
+            if config.data is not None or isinstance(error, WrongSizeError):
                 raise
-            return AskedImages(reason=f"{error.message}; name its folder with --data")
-        except (InputError, MachineError) as error:
-            if isinstance(error, WrongSizeError):
-                raise
-            hint = f"; {error.hint}" if error.hint else ""
-            return AskedImages(reason=f"{error.message}{hint}")
+            hint = "name its folder with --data" if isinstance(error, ConfigError) else error.hint
+            return AskedImages(reason="; ".join(filter(None, (error.message, hint))))
         count = images.count
         if config.limit is not None and config.limit < count:
             chosen = np.linspace(0, count - 1, config.limit).round().astype(np.int64)

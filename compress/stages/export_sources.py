@@ -215,7 +215,7 @@ def _run_splits(
 ) -> Splits:
     """The run's images, equal to those it was trained on."""
     asked = manifest.config
-    directory = config.data_dir or (Path(asked["data_dir"]) if asked.get("data_dir") else None)
+    directory = config.data_dir or data.still_there(asked.get("data_dir"))
     name = config.data or str(asked["data"])
     splits = data.load(
         name,

@@ -157,7 +157,8 @@ def _test_images(
     if teacher is None:
         return None
     config = manifest.config
-    place = data_dir or (Path(config["data_dir"]) if config.get("data_dir") else None)
+    data.check_place(data_dir)
+    place = data_dir or data.still_there(config.get("data_dir"))
     try:
         images = data.load_test(
             config["data"],

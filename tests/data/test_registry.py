@@ -111,6 +111,19 @@ def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):
             call("cifar10", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize("call", [registry.load, registry.load_test])
+def test_a_data_dir_that_does_not_exist_is_refused(call, tmp_path):
+    with pytest.raises(InputError, match=r"there is no folder .*gone") as caught:
+        call("digits", data_dir=tmp_path / "gone")
+    assert "--data-dir" in caught.value.hint
+
+
+def test_a_data_dir_of_long_ago_may_be_gone(tmp_path):
+    assert registry.still_there(str(tmp_path)) == tmp_path
+    assert registry.still_there(str(tmp_path / "gone")) is None
+    assert registry.still_there(None) is None
+
+
 def test_reading_pictures_needs_neither_torch_nor_scikit_learn(pets):
     code = (
         "import sys\n"

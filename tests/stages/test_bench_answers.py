@@ -11,6 +11,7 @@ from compress.data.images import ImageSet
 from compress.errors import ConfigError, InputError, UnusableError
 from compress.progress import Silent
 from compress.stages import bench_answers
+from compress.stages.bench import Wanted, measure_rows
 from compress.stages.bench_answers import Answers, AskedImages, load_images, missing_notes, quality
 from compress.stages.bench_rows import Row, collect
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
@@ -194,10 +195,41 @@ def test_an_artifact_that_names_no_data_says_so(tmp_path: Path) -> None:
     assert images.reason == "no --data, and the models do not say what they are for"
 
 
-def test_absent_cifar_is_no_error_and_never_downloaded(tmp_path: Path) -> None:
-    images = load(rows(write_export(tmp_path)), data="cifar10", data_dir=tmp_path)
+def test_absent_cifar_of_the_artifact_is_no_error_and_never_downloaded(tmp_path: Path) -> None:
+    found = rows(write_classifier(tmp_path / "m.onnx", dataset="cifar10"))
+    images = load(found, data_dir=tmp_path)
     assert images.name is None
     assert "cifar10 is in none of" in images.reason
+
+
+def test_data_that_the_user_named_must_be_there(tmp_path: Path) -> None:
+    found = rows(write_export(tmp_path))
+    with pytest.raises(InputError, match="cifar10 is in none of"):
+        load(found, data="cifar10", data_dir=tmp_path)
+    with pytest.raises(InputError, match="there is no folder"):
+        load(found, data=str(tmp_path / "nofolder"))
+
+
+def test_one_bad_picture_of_the_folder_the_user_named_is_an_error(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", coloured_images(LABELS))
+    (folder / "test" / "red" / "00000.png").write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"cannot read picture .*00000\.png"):
+        load(rows(write_export(tmp_path / "e")), data=str(folder))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"data": "./nofolder"}, "there is no folder ./nofolder"),
+        ({"data_dir": "nowhere"}, "there is no folder nowhere"),
+    ],
+)
+def test_mistyped_places_are_refused_where_no_image_is_needed(
+    options: dict[str, str], message: str
+) -> None:
+    config = BenchConfig.model_validate({"targets": ["x"], **options})
+    with pytest.raises(InputError, match=message):
+        measure_rows([], config, Wanted(answers=False, times=False), progress=Silent())
 
 
 def test_an_unknown_name_is_an_error_when_the_user_gave_it(tmp_path: Path) -> None:
