@@ -77,7 +77,8 @@ def dtypes(amp: str, device: torch.device) -> list[str]:
     forced = {"off": ["float32"], "bf16": ["bfloat16"], "fp16": ["float16"]}
     if amp in forced:
         return forced[amp]
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported():
+    # Older GPUs compute bfloat16 by way of float32, which PyTorch counts as support by default.
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return ["float32", "float16"]
     return ["float32", "bfloat16"]
 

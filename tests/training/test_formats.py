@@ -7,43 +7,62 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from compress.training import formats
 from compress.training.formats import Format, dtypes, fastest, remembered, student_candidates
 from compress.training.memory import NothingFitsError
 
 CPU = torch.device("cpu")
 
 
-def sleeper(
-    seconds: dict[Format, float], calls: list[Format]
+class Clock:
+    """Time that passes only when a candidate says so: the machine may be busy."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(formats, "time", made)
+    return made
+
+
+def taking(
+    seconds: dict[Format, float], calls: list[Format], clock: Clock
 ) -> Callable[[Format], Callable[[], None]]:
     def prepare(candidate: Format) -> Callable[[], None]:
         def call() -> None:
             calls.append(candidate)
-            time.sleep(seconds[candidate])
+            clock.now += seconds[candidate]
 
         return call
 
     return prepare
 
 
-def test_the_fastest_candidate_wins_and_slow_ones_are_dropped_early() -> None:
+def test_the_fastest_candidate_wins_and_slow_ones_are_dropped_early(clock: Clock) -> None:
     slow, fast, near = Format(channels_last=False), Format(), Format(pointwise=True)
     calls: list[Format] = []
     times = {slow: 0.2, fast: 0.01, near: 0.012}
-    choice, measured = fastest([fast, slow, near], sleeper(times, calls), repeats=4)
+    choice, measured = fastest([fast, slow, near], taking(times, calls, clock), repeats=4)
     assert choice == fast
     assert calls.count(slow) == 2
     assert calls.count(fast) > 2
-    assert measured[str(slow)] >= 200
+    assert measured[str(slow)] == 200
 
 
-def test_a_single_candidate_is_not_timed() -> None:
+def test_a_single_candidate_is_not_timed(clock: Clock) -> None:
     calls: list[Format] = []
-    choice, measured = fastest([Format()], sleeper({Format(): 1.0}, calls))
+    choice, measured = fastest([Format()], taking({Format(): 1.0}, calls, clock))
     assert choice == Format()
     assert calls == []
     assert measured == {}
@@ -127,10 +146,10 @@ def test_one_candidate_is_alive_at_a_time() -> None:
     assert set(counts) == {0}
 
 
-def test_a_near_tie_is_timed_in_a_second_round_but_compiled_once() -> None:
+def test_a_near_tie_is_timed_in_a_second_round_but_compiled_once(clock: Clock) -> None:
     calls: list[Format] = []
     times = dict.fromkeys((FAST, SLOW, COMPILED), 0.005)
-    fastest([FAST, SLOW, COMPILED], sleeper(times, calls), repeats=3)
+    fastest([FAST, SLOW, COMPILED], taking(times, calls, clock), repeats=3)
     order = [calls[0]] + [b for a, b in itertools.pairwise(calls) if a != b]
     assert order == [FAST, SLOW, COMPILED, FAST, SLOW]
     assert [calls.count(c) for c in (FAST, SLOW, COMPILED)] == [5, 5, 4]
@@ -171,3 +190,16 @@ def test_amp_says_which_number_formats_are_tried(amp: str, expected: list[str]) 
     assert dtypes(amp, CPU) == expected
     tried = {candidate.dtype for candidate in student_candidates(amp, CPU, small_maps=True)}
     assert tried == set(expected)
+
+
+@pytest.mark.parametrize(("generation", "expected"), [(7, "float16"), (8, "bfloat16")])
+def test_a_gpu_that_only_emulates_bf16_is_tried_in_fp16(
+    monkeypatch: pytest.MonkeyPatch, generation: int, expected: str
+) -> None:
+    """V100, T4 and RTX 20 are of generation 7; PyTorch's own rule is asked."""
+    found = SimpleNamespace(major=generation)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+    monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
+    assert dtypes("auto", torch.device("cuda")) == ["float32", expected]
