@@ -13,7 +13,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import Tensor
 
-from compress.errors import CompressError
+from compress.errors import CompressError, MachineError
 
 Decision = TypeVar("Decision")
 TIMEOUT = timedelta(hours=2)
@@ -122,12 +122,16 @@ def join(device: str) -> World:
 
     Args:
         device: As given to `--device`; CUDA ranks talk over NCCL, others over gloo.
+
+    Raises:
+        MachineError: This machine has fewer GPUs than ranks.
     """
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
+        _check_devices(int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1)))
         torch.cuda.set_device(local_rank)
     if not dist.is_initialized():
         dist.init_process_group(
@@ -137,3 +141,17 @@ def join(device: str) -> World:
         )
         atexit.register(dist.destroy_process_group)
     return World(dist.get_rank(), dist.get_world_size(), local_rank)
+
+
+def _check_devices(ranks: int) -> None:
+    """Refuse more ranks on this machine than it has GPUs; every rank of it finds the same.
+
+    Raises:
+        MachineError: There are too few.
+    """
+    devices = torch.cuda.device_count()
+    if ranks > devices:
+        raise MachineError(
+            f"{ranks} ranks on a machine with {devices} CUDA device" + "s" * (devices != 1),
+            hint=f"use torchrun --nproc-per-node {devices}, or --device cpu",
+        )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from compress.errors import MachineError
 from compress.training.distributed import World, join
 from tests.conftest import ROOT
 from tests.tiny_training import trained_teacher_file
@@ -137,3 +138,19 @@ def test_alone_nothing_is_waited_for() -> None:
     assert world.from_main(lambda: 5) == 5
     rows = np.ones((2, 3), dtype=np.float32)
     assert world.gather_rows(rows) is rows
+
+
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_more_ranks_than_gpus_are_a_machine_error_on_every_rank(
+    monkeypatch: pytest.MonkeyPatch, rank: int
+) -> None:
+    for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", 3)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(MachineError, match="3 ranks on a machine with 2 CUDA devices") as caught:
+        join("auto")
+    assert caught.value.exit_code == 4
+    assert "--nproc-per-node 2" in caught.value.hint
+    assert "--device cpu" in caught.value.hint
