@@ -21,11 +21,13 @@ from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow, TeacherRow
+from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
 from compress.runs import RECORD, RUNS, Run, opened
-from compress.stages import teaching
+from compress.stages import taught_by, teaching
 from compress.stages.ensembles import average, check_ensemble
 from compress.stages.summarize import gains_by_image, summarize
+from compress.stages.taught_by import TEACHER
 from compress.stages.train import train
 from compress.stages.training_run import (
     finished_record,
@@ -44,8 +46,6 @@ from compress.training.results import Finished, write_predictions
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
-
-TEACHER = "teacher"
 
 
 def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
@@ -104,6 +104,7 @@ def distill(
     name, folder = run_folder(config, what)
     done = finished_record(folder, config)
     if done is not None:
+        taught_by.check_finished(folder, config)
         progress.note(f"{folder} is complete; --restart distils anew")
         return DistillRecord.read(done)
     world = join(config.device)
@@ -191,9 +192,9 @@ def _teacher(
         def take() -> SoftLabels:
             stored = teaching.only_stored(folder, splits)
             held.enter_context(stored.in_use())
-            for number, sha256 in enumerate(stored.description().weights_sha256):
-                suffix = f" {number + 1}" if number else ""
-                run.pin(f"soft labels{suffix}", stored.key, sha256)
+            digests = stored.description().weights_sha256
+            taught_by.pin_members(run, taught_by.members_of_store(stored.key, digests))
+            taught_by.pin_store(run, stored.key)
             return stored
 
         stored = world.from_main(take)
@@ -212,7 +213,8 @@ def _teacher(
             )
         return RUNS / record.run
 
-    if TEACHER in run.manifest.choices:
+    taught_by.check_way(run.folder, run.manifest, config)
+    if taught_by.named(run.manifest):
         members = teaching.unpinned(run.manifest.choices[TEACHER], splits)
     else:
         members = teaching.members_of(
@@ -225,9 +227,9 @@ def _teacher(
         )
         world.barrier()
         run.choose(TEACHER, lambda: teaching.pinned(members))
-    for number, member in enumerate(members):
-        suffix = f" {number + 1}" if len(members) > 1 else ""
-        run.pin(f"{TEACHER}{suffix}", member.source, member.weights.sha256)
+    taught_by.pin_members(
+        run, [InputRecord(source=one.source, sha256=one.weights.sha256) for one in members]
+    )
     teacher, stored = teaching.make_teacher(
         members,
         splits,
@@ -242,6 +244,7 @@ def _teacher(
         progress=progress,
         held=held,
     )
+    world.from_main(lambda: taught_by.pin_store(run, stored.key))
     return stored, teacher
 
 

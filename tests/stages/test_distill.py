@@ -232,7 +232,7 @@ def test_stored_labels_are_all_it_takes() -> None:
     assert files(Path("without")) == files(Path("with"))
     assert "nothing else is needed" in notes.text
     assert record.teacher == teacher_run.teacher.model_copy(update={"seconds": 0.0})
-    assert read_manifest(Path("without")).inputs.keys() == {"data", "soft labels"}
+    assert read_manifest(Path("without")).inputs.keys() == {"data", "teacher"}
     assert record.run == "without"
 
 
