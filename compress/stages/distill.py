@@ -77,6 +77,11 @@ def teacher_training(config: DistillConfig) -> TrainConfig:
     return training.model_copy(update={name: getattr(config, name) for name in same})
 
 
+def _what(config: DistillConfig) -> str:
+    """The students, as a run's id names them."""
+    return "+".join(dict.fromkeys(str(spec.label or spec.model.name) for spec in config.student))
+
+
 def distill(
     config: DistillConfig,
     *,
@@ -97,11 +102,10 @@ def distill(
         CompressError: Bad input, a machine that lacks something, a loss that is not finite, or an
             interruption; each kind has its exit code.
     """
-    config = resumed(config, flags or {}, "distill")
+    config = resumed(taught_by.last_named(config, _what(config)), flags or {}, "distill")
     plans = plan_students(config)
     check_plans(config, plans)
-    what = "+".join(dict.fromkeys(str(spec.label or spec.model.name) for spec in config.student))
-    name, folder = run_folder(config, what)
+    name, folder = run_folder(config, _what(config))
     done = finished_record(folder, config)
     if done is not None:
         taught_by.check_finished(folder, config)

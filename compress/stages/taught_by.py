@@ -7,13 +7,47 @@ from compress.config.distill import DistillConfig
 from compress.errors import ConfigError, InputError
 from compress.files import sha256_file
 from compress.records.run import InputRecord, RunManifest
-from compress.runs import Run, read_manifest
+from compress.runs import Run, all_runs, find_run, read_manifest
 from compress.stages.teaching import stored_for
+from compress.stages.training_run import run_folder
 
 TEACHER = "teacher"
 """Names the teacher among a run's inputs and choices."""
+LAST = "last"
 STORED = "soft labels"
 """Names the store among a run's choices, and in older runs the teacher whose labels it holds."""
+
+
+def last_named(config: DistillConfig, what: str) -> DistillConfig:
+    """The configuration with a run's folder in place of the `last` of `--teacher`.
+
+    So another newest run is another teacher and another run. `last` is the newest run besides the
+    one the command makes: where the newest is what it makes of the one before, it was given before.
+
+    Args:
+        config: As asked, before a run is looked for.
+        what: The students, as in the run's id.
+
+    Raises:
+        InputError: There is no run, or none that `--resume` names.
+    """
+    if all(reference.target != LAST for reference in config.teacher):
+        return config
+
+    def taking(folder: Path) -> DistillConfig:
+        teacher = tuple(
+            one.model_copy(update={"target": str(folder)}) if one.target == LAST else one
+            for one in config.teacher
+        )
+        return config.model_copy(update={"teacher": teacher})
+
+    own = config.run_dir if config.resume is None else find_run(config.resume)
+    newest = find_run(LAST, besides=own)
+    if own is None:
+        for older in all_runs()[1:2]:
+            made = run_folder(taking(older), what)[1]
+            newest = older if made.resolve() == newest.resolve() else newest
+    return taking(newest)
 
 
 def named(manifest: RunManifest) -> bool:
