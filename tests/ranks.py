@@ -7,6 +7,8 @@ what it saw in FOLDER as `<size>-<rank>.pt`.
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,11 +17,11 @@ import torch
 from compress.config.distill import distill_config
 from compress.errors import InputError
 from compress.interrupts import StopRequest
-from compress.runs import Run
+from compress.runs import Run, read_epochs
 from compress.stages.distill import distill
 from compress.training.answers import Teaching
 from compress.training.distributed import World, join
-from compress.training.inputs import TrainingImages
+from compress.training.inputs import Batch, TrainingImages
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
@@ -93,27 +95,63 @@ def lonely(world: World, folder: Path, teacher: Teacher) -> dict[str, Any]:
     return seen
 
 
-def session(world: World, folder: Path) -> list[str]:
+def session(world: World, place: Path, source: tiny.Given | None = None) -> list[str]:
     """A run directory shared by the ranks; the labels of what was finished, on rank 0."""
-    place = folder / f"run-{world.size}"
     if world.main:
         run = tiny.open_run(place)
     world.barrier()
     if not world.main:
         run = Run.follow(place)
     plans = [tiny.plan("a", terms=["kd"]), tiny.plan("control")]
-    finished = train_students(
-        run,
-        tiny.digits(),
-        plans,
-        tiny.schedule(folder / f"cache-{world.size}"),
-        lambda _: tiny.Given(tiny.digits()),
-        device=tiny.CPU,
-        world=world,
-        progress=Notes(),
-        stop=StopRequest(),
-    )
+    try:
+        finished = train_students(
+            run,
+            tiny.digits(),
+            plans,
+            tiny.schedule(place.parent / f"cache-{world.size}", checkpoint_every=2),
+            lambda _: source or tiny.Given(tiny.digits()),
+            device=tiny.CPU,
+            world=world,
+            progress=Notes(),
+            stop=StopRequest(),
+        )
+    finally:
+        run.close()
     return [one.row.label for one in finished]
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Dying(tiny.Given):
+    """A source with which every rank dies in the third of an epoch's four steps."""
+
+    def __init__(self) -> None:
+        super().__init__(tiny.digits())
+        self._left = 3
+
+    def features(self, batch: Batch) -> Mapping[str, torch.Tensor]:
+        """No features."""
+        self._left -= 1
+        if not self._left:
+            raise Killed
+        return super().features(batch)
+
+
+def taken_up(world: World, folder: Path) -> list[list[dict[str, Any]]]:
+    """What is logged by `session`'s run and by one that died in its first epoch; on rank 0."""
+    whole, broken = folder / f"run-{world.size}", folder / f"broken-{world.size}"
+    with suppress(Killed):
+        session(world, broken, Dying())
+    world.barrier()
+    session(world, broken)
+    times = {"seconds", "images_per_second"}
+    return [
+        [record.model_dump(exclude=times) for record in read_epochs(place)]
+        for place in (whole, broken)
+        if world.main
+    ]
 
 
 def stage(world: World, folder: Path) -> dict[str, Any]:
@@ -155,7 +193,8 @@ def one_rank(rank: int, size: int, folder: Path, port: str) -> None:
     seen["labels"] = labels(world, folder, teacher)
     seen["lonely"] = lonely(world, folder, teacher)
     seen["loop"] = loop(world)
-    seen["session"] = session(world, folder)
+    seen["session"] = session(world, folder / f"run-{world.size}")
+    seen["taken up"] = taken_up(world, folder)
     seen["stage"] = stage(world, folder)
     tempfile.mkstemp = make_file
     seen["agree"] = [world.agree(world.rank == 1), world.agree(False)]

@@ -333,8 +333,14 @@ class Learner:
             self.best_val, self.best_val_loss = val_top1, val_loss
 
     def state(self) -> dict[str, Any]:
-        """Everything that is needed to go on."""
+        """Everything that is needed to go on; all ranks ask for it together.
+
+        Rank 0's is every rank's, but for what each has summed over its share of the batches.
+        """
         logits = self.best_validation
+        sums = torch.zeros(self._world.size, 2, dtype=torch.float64, device=self._device)
+        sums[self._world.rank] = torch.stack([self._loss_sum, self._correct])
+        self._world.sum(sums)  # to zeros: each rank's own, to the bit
         return {
             "label": self.label,
             "model": self.model.state_dict(),
@@ -347,8 +353,8 @@ class Learner:
             "best_val": self.best_val,
             "best_val_loss": self.best_val_loss,
             "best_epoch": self.best_epoch,
-            "loss_sum": self._loss_sum,
-            "correct": self._correct,
+            "loss_sum": sums[:, 0],
+            "correct": sums[:, 1],
             "seen": self._seen,
             "steps_done": self._steps_done,
             "seconds": self.seconds,
@@ -373,7 +379,8 @@ class Learner:
         self.best_validation = None if logits is None else logits.numpy()
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
         self.best_epoch = state["best_epoch"]
-        self._loss_sum.copy_(state["loss_sum"])
-        self._correct.copy_(state["correct"])
+        # Checkpoints once held rank 0's sums as scalars: those of one rank can be read still.
+        for kept, name in ((self._loss_sum, "loss_sum"), (self._correct, "correct")):
+            kept.copy_(state[name].reshape(-1)[self._world.rank])
         self._seen, self._steps_done = state["seen"], state["steps_done"]
         self._spent = Stopwatch(self._device, state["seconds"])

@@ -114,8 +114,8 @@ def train_students(
             saved = None  # it is as large as all that learns; only the first group needs it
 
             def save(position: Position, learners: Sequence[Learner] = learners) -> None:
+                states = [learner.state() for learner in learners]
                 if world.main:
-                    states = [learner.state() for learner in learners]
                     checkpoints.save(
                         run.folder / CHECKPOINT,
                         {"position": position.state(), "learners": states, "seconds": run.seconds},

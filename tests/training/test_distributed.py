@@ -105,6 +105,13 @@ def test_only_the_first_rank_writes_and_reports(seen: Seen) -> None:
     assert names[0] == names[1]
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_run_taken_up_in_mid_epoch_logs_what_one_that_was_not_does(seen: Seen, size: int) -> None:
+    whole, broken = seen[size, 0]["taken up"]
+    assert [record["epoch"] for record in whole] == [1, 1, 2, 2]
+    assert broken == whole
+
+
 def test_the_whole_stage_runs_on_two_ranks(seen: Seen) -> None:
     assert seen[2, 0]["stage"] == seen[2, 1]["stage"] == seen[1, 0]["stage"]
     assert seen[2, 0]["stage"]["labels"] == ["small_cnn", "small_cnn-control"]

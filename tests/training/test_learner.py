@@ -210,7 +210,7 @@ def test_a_loss_on_features_alone_leaves_no_weight_without_a_gradient() -> None:
 
 
 class Overflowing(World):
-    """Two ranks, of which the other's gradients overflow."""
+    """Stands in for two ranks, of which the other's gradients overflow."""
 
     def average_gradients(self, parameters: Iterable[Tensor]) -> None:
         for parameter in parameters:
@@ -220,7 +220,7 @@ class Overflowing(World):
 
 def test_an_overflow_on_one_rank_is_skipped_on_all() -> None:
     """float16: gradients meet before they are looked at, so the scale falls here too."""
-    student = learner(model=linear(), format=Format(dtype="float16"), world=Overflowing(0, 2))
+    student = learner(model=linear(), format=Format(dtype="float16"), world=Overflowing())
     scale = student.state()["scaler"]["scale"]
     student.step(a_batch(), None, {}, step=0)
     assert not student.model[1].weight.any()
