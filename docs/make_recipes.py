@@ -30,7 +30,8 @@ A recipe is a TOML file that fills the options of `train`, `distill` and `soft-l
 `--recipe NAME` takes one that is installed, `--recipe FILE.toml` one of yours. Without the option,
 the recipe named like the data is taken where there is one, and the first line of the run says so.
 A flag replaces a recipe's key, which replaces the default. Two ways to say one thing displace each
-other: `--alpha` a recipe's losses and sweep, `--loss` its alpha, `--seed` its seeds.
+other: `--alpha` a recipe's losses and sweep, `--loss` its alpha, a sweep of either likewise,
+`--seed` its seeds.
 
 ```toml
 [about]                       # shown by `compress list recipes`, all of it free text

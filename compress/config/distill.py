@@ -83,16 +83,23 @@ class DistillConfig(TrainingConfig):
 
     @model_validator(mode="after")
     def _one_way_to_weigh(self) -> Self:
-        if self.loss and (self.alpha is not None or self.temperature is not None):
+        swept = {key.replace("-", "_") for key in self.sweep}
+        by_loss = bool(self.loss) or "loss" in swept
+        if by_loss and (self.alpha is not None or self.temperature is not None):
             raise ValueError(
                 "--loss and --alpha/--temperature are two ways to say it: "
                 "use --loss kd:temperature=4,weight=0.9 with --ce-weight 0.1"
             )
-        if self.ce_weight is not None and not self.loss and "loss" not in self.sweep:
+        if by_loss and "alpha" in swept:
+            raise ValueError(
+                "--loss and --sweep alpha are two ways to say it: leave --loss out, or use "
+                "--sweep 'loss=ce:weight=0.7 + kd:weight=0.3; ce:weight=0.1 + kd:weight=0.9'"
+            )
+        if not by_loss and (self.ce_weight is not None or "ce_weight" in swept):
             raise ValueError("--ce-weight goes with --loss; with --alpha it is 1 - alpha")
         if (self.alpha_from is None) != (self.alpha_ramp_epochs is None):
             raise ValueError("alpha_from and alpha_ramp_epochs go together")
-        if self.alpha_from is not None and (self.loss or "loss" in self.sweep):
+        if self.alpha_from is not None and by_loss:
             raise ValueError("alpha_from goes with alpha; a loss has ramp_epochs and ramp_from")
         if not self.student:
             raise ValueError("no student to train")
@@ -197,8 +204,6 @@ def _sum_of_losses(
                 f"ce has no option {min(ce.options)!r}",
                 hint="it has weight, ramp_epochs and ramp_from",
             )
-        if ce.weight < 0:
-            raise ConfigError(f"ce:weight={ce.weight:g}: not a weight")
         return {
             "ce_weight": ce.weight,
             "ce_from": ce.ramp_from * ce.weight,

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -15,10 +16,13 @@ Config = TypeVar("Config", bound=Frozen)
 DISPLACED = {
     "alpha": ("loss", "ce_weight", "sweep"),
     "temperature": ("loss", "ce_weight", "sweep"),
-    "loss": ("alpha", "temperature", "sweep"),
+    "loss": ("alpha", "alpha_from", "alpha_ramp_epochs", "temperature", "sweep"),
     "sweep": (),
     "seed": ("seeds", "ensemble"),
 }
+"""What a flag hides of a recipe: other ways to say the same."""
+DISPLACED_BY_SWEEP = {"alpha": ("loss", "ce_weight"), "loss": DISPLACED["loss"]}
+"""The same for what a `--sweep` is about; it takes the place of the recipe's sweep anyway."""
 TABLES = ("about", "data", "train", "distill", "export", "gate")
 
 
@@ -105,8 +109,9 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The recipe's tables for a command, without what the flags displace, then the flags.
 
     Without `--recipe` it is the recipe named like the data, where there is one. Two ways to say
-    one thing displace each other: `--alpha` a recipe's losses, `--loss` its alpha, `--seed` its
-    seeds, an optimisation flag the recipe's setting for a single model.
+    one thing displace each other: `--alpha` a recipe's losses, `--loss` its alpha, a sweep of
+    either likewise, `--seed` its seeds, an optimisation flag the recipe's setting for a single
+    model.
 
     Args:
         command: The recipe's table, "train" or "distill".
@@ -125,10 +130,12 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         for table in ("data", command)
         for key, value in tables.get(table, {}).items()
     }
-    for given, displaced in DISPLACED.items():
-        if given in asked:
-            for key in displaced:
-                found.pop(key, None)
+    hidden = [keys for given, keys in DISPLACED.items() if given in asked]
+    hidden += [
+        keys for swept, keys in DISPLACED_BY_SWEEP.items() if swept in asked.get("sweep", ())
+    ]
+    for key in chain.from_iterable(hidden):
+        found.pop(key, None)
     found["model_settings"] = {
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
         for name, own in found.get("model_settings", {}).items()

@@ -141,13 +141,13 @@ class StudentSpec(Frozen):
 class LossTerm(Frozen):
     """One term of a sum of distillation losses: `dkd:weight=1,beta=8`.
 
-    `weight` multiplies the term; over the first `ramp_epochs` epochs it rises linearly from
-    `ramp_from * weight` to `weight`. A falling weight has `ramp_from` above 1. Without
+    `weight`, 0 or above, multiplies the term; over the first `ramp_epochs` epochs it rises linearly
+    from `ramp_from * weight` to `weight`. A falling weight has `ramp_from` above 1. Without
     `ramp_epochs` the loss decides: only `dkd` has a ramp of its own, from 0.
     """
 
     name: str
-    weight: float = 1.0
+    weight: Annotated[float, Field(ge=0)] = 1.0
     ramp_epochs: Annotated[int | None, Field(ge=0)] = None
     ramp_from: Annotated[float, Field(ge=0)] = 0.0
     options: dict[str, Scalar] = {}

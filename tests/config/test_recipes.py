@@ -1,11 +1,12 @@
 """Recipes fill a configuration, under its flags and over its defaults."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compress.config import recipes
-from compress.config.distill import DistillConfig
+from compress.config.distill import DistillConfig, plan_students
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, InputError
 
@@ -122,3 +123,27 @@ def test_a_recipe_that_is_not_text_is_refused(tmp_path: Path) -> None:
 def test_a_missing_recipe_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read recipe .*gone\.toml: No such file"):
         recipes.load(str(tmp_path / "gone.toml"))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "kept"),
+    [
+        ("alpha = 0.3\ntemperature = 2\n", {"loss": ["dkd"]}, set()),
+        ("alpha = 0.3\nalpha_from = 0.1\nalpha_ramp_epochs = 2\n", {"loss": ["dkd"]}, set()),
+        ("alpha = 0.3\ntemperature = 2\n", {"sweep": {"loss": ["kd", "dkd"]}}, set()),
+        (
+            "alpha = 0.3\ntemperature = 2\n",
+            {"sweep": {"temperature": [1]}},
+            {"alpha", "temperature"},
+        ),
+        ("loss = ['dkd']\nce_weight = 0.1\n", {"sweep": {"alpha": [0.3, 0.9]}}, set()),
+        ("loss = ['dkd']\nce_weight = 0.1\n", {"sweep": {"ce_weight": [1]}}, {"loss", "ce_weight"}),
+    ],
+)
+def test_a_flag_hides_another_way_to_weigh_of_the_recipe(
+    tmp_path: Path, recipe: str, flags: dict[str, Any], kept: set[str]
+) -> None:
+    asked = {"recipe": _recipe(tmp_path, f"[distill]\n{recipe}"), **flags}
+    found, own = recipes.layers("distill", asked)
+    assert found.keys() - {"model_settings", "recipe"} == kept
+    plan_students(recipes.build(DistillConfig, found, own))
