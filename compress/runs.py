@@ -198,6 +198,11 @@ class Run:
         Raises:
             InputError: No run there.
         """
+        if not (folder / MANIFEST).is_file():
+            raise InputError(
+                f"the first rank made the run {folder.absolute()}, which this rank does not see",
+                hint="start all ranks in the same folder, on a file system that they share",
+            )
         return cls(folder, read_manifest(folder), None)
 
     @classmethod

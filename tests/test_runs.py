@@ -308,3 +308,9 @@ def test_the_time_of_earlier_processes_counts(
     run = _open(tmp_path / "r")
     run.seconds_before = 30.0
     assert run.seconds == 37.5
+
+
+def test_a_rank_that_does_not_see_the_first_ranks_run_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="which this rank does not see") as caught:
+        Run.follow(tmp_path / "run")
+    assert "a file system that they share" in caught.value.hint

@@ -116,7 +116,8 @@ class Teaching:
     def _together(self, view: View) -> NDArray[np.float16]:
         """All ranks compute, rank 0 reads and writes, everyone trains on the values as stored.
 
-        Nothing but rank 0's file system is needed: the values come over the wire.
+        The values come over the wire: only rank 0 needs the folder of soft labels. (The run
+        directory, the teacher's weights and the images are read by every rank.)
         """
         world = self._world
 
