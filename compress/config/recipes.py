@@ -142,7 +142,7 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
-    if "augmentation" in asked:
+    if "augmentation" in asked and "resume" not in asked:  # a run has its own, not a recipe's
         asked["augmentation"] = {**found.get("augmentation", {}), **asked["augmentation"]}
     return [found, asked]
 

@@ -21,6 +21,8 @@ from compress.training.schedule import Schedule
 
 MEASURED = "data"
 """The normalisation that is measured on the training images."""
+AUGMENTATION = "augmentation"
+"""The option whose keys are given one by one."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 
 
@@ -53,11 +55,7 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
             f"{folder} was made by `compress {manifest.command}`",
             hint=f"use `compress {manifest.command} --resume {config.resume}`",
         )
-    asked = as_asked(config)
-    changed = differences(
-        {key: manifest.config.get(key) for key in flags},
-        {key: asked.get(key) for key in flags},
-    )
+    changed = differences(_given(manifest.config, flags), _given(as_asked(config), flags))
     if changed:
         raise ConfigError(
             f"{folder} was begun with other options: {'; '.join(changed)}",
@@ -71,6 +69,15 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
     stored = type(config).model_validate(manifest.config)
     chosen = {"run_dir": folder, "resume": None, "restart": False}
     return stored.model_copy(update={**places, **chosen})
+
+
+def _given(config: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that flags are about; of an augmentation the keys given."""
+    found = {key: config.get(key) for key in flags}
+    if AUGMENTATION in flags:
+        whole = config.get(AUGMENTATION, {})
+        found[AUGMENTATION] = {key: whole.get(key) for key in flags[AUGMENTATION]}
+    return found
 
 
 def run_folder(config: TrainingConfig, what: str) -> tuple[str, Path]:

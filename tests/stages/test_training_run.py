@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from compress.config.distill import DistillConfig
-from compress.config.recipes import build
+from compress.config.recipes import build, layers
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, InputError
 from compress.progress import Silent
@@ -72,6 +72,21 @@ def test_resume_takes_the_limits_of_the_machine_it_is_told(tmp_path: Path) -> No
     flags = {"resume": str(tmp_path), "group": 2, "soft_labels_limit_mib": 9}
     found = resumed(build(DistillConfig, flags), flags, "distill")
     assert (found.group, found.soft_labels_limit_mib) == (2, 9)
+
+
+def test_resume_compares_of_an_augmentation_what_is_given(tmp_path: Path) -> None:
+    config = build(TrainConfig, *layers("train", {"data": "cifar10"}))
+    assert (config.augmentation.flip, config.augmentation.crop_padding) == (True, 4)
+    Run.open(tmp_path, id="r", command="train", config=as_asked(config)).close()
+
+    def resume(**augmentation: str) -> TrainConfig:
+        flags = {"resume": str(tmp_path), "augmentation": augmentation}
+        return resumed(build(TrainConfig, *layers("train", flags)), flags, "train")
+
+    assert resume(flip="true", cutout="16").augmentation == config.augmentation
+    with pytest.raises(ConfigError, match=r"--augmentation\.cutout is 16 in the run, 8 now") as e:
+        resume(flip="true", cutout="8")
+    assert "flip" not in e.value.message
 
 
 def test_resume_never_restarts_what_was_begun_with_restart(tmp_path: Path) -> None:
