@@ -8,19 +8,17 @@ Images", 2009, https://www.cs.toronto.edu/~kriz/cifar.html.
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compress.cache import cache_folder
-from compress.data import downloads
+from compress.data import downloads, places
 from compress.data.cifar_layouts import CIFAR10, CIFAR100, SIDE, Layout, SourceFile
 from compress.data.cifar_pickles import read_batch
 from compress.data.images import ImageSet
 from compress.errors import InputError
-from compress.files import write_text
 from compress.progress import Progress
 
 BLOCK_ROWS = 1000
@@ -84,7 +82,7 @@ def read(
             labels[start:end] = block_labels
             start = end
     if data_dir and data_dir in {folder, folder.parent}:
-        _remember_place(layout.dataset, data_dir)
+        places.remember(layout.dataset, data_dir)
     return ImageSet(f"{layout.dataset} {split}", images, labels, layout.class_names)
 
 
@@ -93,43 +91,22 @@ def roots(data_dir: Path | None, dataset: str) -> tuple[Path, ...]:
     named = [data_dir] if data_dir else []
     if place := os.environ.get("COMPRESS_DATA"):
         named.append(Path(place))
-    last = _last_place(dataset)
+    last = places.remembered(dataset)
     return (*named, cache_folder() / "data", *([last] if last and last not in named else []))
-
-
-def _place_file(dataset: str) -> Path:
-    return cache_folder() / "data" / f"{dataset}.place"
-
-
-def _last_place(dataset: str) -> Path | None:
-    """The folder a data set was last read from because the user named it, on this machine."""
-    try:
-        return Path(_place_file(dataset).read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def _remember_place(dataset: str, root: Path) -> None:
-    """Spare `bench` and `gate` the --data-dir; the files' checksums are compared anyway."""
-    place = root.absolute()
-    if place != _last_place(dataset):
-        with suppress(InputError):  # a cache that cannot be written costs nothing but the memory
-            write_text(_place_file(dataset), f"{place}\n")
 
 
 def _locate(
     layouts: tuple[Layout, ...], *, data_dir: Path | None, download: bool, progress: Progress
 ) -> tuple[Layout, Path]:
     wanted = layouts[0]
-    places = roots(data_dir, wanted.dataset)
-    for root in places:
+    searched = roots(data_dir, wanted.dataset)
+    for root in searched:
         found = _layout_in(root, layouts)
         if found is not None:
             return found
     if not download:
-        searched = ", ".join(str(root) for root in places)
         raise InputError(
-            f"{wanted.dataset} is in none of {searched}",
+            f"{wanted.dataset} is in none of {', '.join(map(str, searched))}",
             hint=f"unpack {wanted.archive.url} in a folder and name it with --data-dir "
             "or COMPRESS_DATA",
         )

@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from compress.data import folder
+from compress.data import folder, places
 from compress.data.cifar_layouts import CIFAR10, CIFAR100
 from compress.data.images import ImageSet, Splits
 from compress.data.resize import resized
@@ -31,6 +31,34 @@ class Reader(Protocol):
 def names() -> tuple[str, ...]:
     """The names `load` knows, sorted; any other is taken for a folder."""
     return tuple(sorted(READERS))
+
+
+def is_named(name_or_folder: str) -> bool:
+    """Whether `load` takes it for the name of a data set, not for a folder."""
+    return name_or_folder in READERS
+
+
+def place_of(name: str, *, is_folder: bool | None, test_sha256: str | None) -> str | None:
+    """What to give `load_test` for the data of a model that was trained elsewhere or long ago.
+
+    A folder is found where it was last loaded from on this machine, else in the working directory.
+
+    Args:
+        name: Of the data: a folder's last part.
+        is_folder: Whether it was a folder; None where the model does not say.
+        test_sha256: Of its test images; None where the model does not say, and then no folder can
+            be told from another of that name.
+
+    Returns:
+        None where nothing is known.
+    """
+    if test_sha256 is not None and is_folder is not False:
+        last = places.remembered(test_sha256)
+        if last is not None and last.is_dir():
+            return str(last)
+    if is_named(name) and not is_folder:
+        return name
+    return f"./{name}" if test_sha256 is not None and Path(name).is_dir() else None
 
 
 def check_place(data_dir: Path | None) -> None:
@@ -74,6 +102,8 @@ def load(
 ) -> Splits:
     """Read the train, validation and test images of a data set.
 
+    Where a folder lies is remembered by its test images, for `place_of`.
+
     Args:
         name_or_folder: A name of `names()`, or a folder of `train/<class>/*`, `test/<class>/*`
             and perhaps `val/<class>/*`.
@@ -93,6 +123,7 @@ def load(
     """
     shown = progress or Silent()
     check_place(data_dir)
+    path = None
     if name_or_folder not in READERS:
         path = _folder(name_or_folder)
         name = path.resolve().name
@@ -105,7 +136,7 @@ def load(
             images = reader(split, data_dir=data_dir, download=download, progress=shown)
             if images is not None:
                 found[split] = resized(images, image_size)
-    return Splits.build(
+    splits = Splits.build(
         name,
         train=found["train"],
         test=found["test"],
@@ -113,6 +144,9 @@ def load(
         validation_fraction=validation_fraction,
         split_seed=split_seed,
     )
+    if path is not None:
+        places.remember(splits.test.sha256, path)
+    return splits
 
 
 def load_test(

@@ -14,13 +14,14 @@ Layout = Literal["uint8-nhwc", "float-nchw"]
 Output = Literal["logits", "softmax", "top-k"]
 Target = Literal["portable", "vnni", "arm64"]
 Role = Literal["student", "control", "teacher"]
+DataKind = Literal["named", "folder"]
 
 PREFIX = "compress."
 NEWEST_FORMAT = 1
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 TEXTS = frozenset(
-    {"name", "role", "architecture", "dataset", "input_layout", "batch", "output"}
-    | {"precision", "target", "weights_sha256"}
+    {"name", "role", "architecture", "dataset", "dataset_kind", "dataset_sha256"}
+    | {"input_layout", "batch", "output", "precision", "target", "weights_sha256"}
 )
 """Fields written as they are; the others are written as JSON."""
 
@@ -36,7 +37,9 @@ class ModelCard(Part):
         role: What it was in its run.
         architecture: Registered model name; None marks a foreign file.
         options: The model's options, all of them.
-        dataset: Name of the data it was trained for.
+        dataset: Name of the data it was trained for; of a folder, its last part.
+        dataset_kind: Whether that is one of the program's own data sets, or a folder of the user's.
+        dataset_sha256: Of the test images at this size, by which they are known again.
         class_names: One per output, in order.
         image_size: Side of the input, in pixels.
         channels: Colour channels.
@@ -64,6 +67,8 @@ class ModelCard(Part):
     architecture: str | None = None
     options: dict[str, bool | int | float | str] = {}
     dataset: str | None = None
+    dataset_kind: DataKind | None = None
+    dataset_sha256: str | None = None
     class_names: tuple[str, ...] = ()
     image_size: Annotated[int, Field(ge=1)]
     channels: Annotated[int, Field(ge=1)] = 3

@@ -12,8 +12,9 @@ from compress.files import sha256_file
 from compress.measure import roofline
 from compress.progress import Progress, Silent
 from compress.records.bench import BenchModel, BenchRecord
-from compress.stages import bench_answers, bench_rows, bench_times, candidates, remote
-from compress.stages.bench_answers import Answers, AskedImages
+from compress.stages import bench_answers, bench_images, bench_rows, bench_times, candidates, remote
+from compress.stages.bench_answers import Answers
+from compress.stages.bench_images import AskedImages
 from compress.stages.bench_rows import Row
 from compress.stages.bench_times import Timed
 
@@ -105,7 +106,7 @@ def measure_rows(
         UnusableError: A model answers with NaN.
     """
     begin = time.monotonic()
-    bench_answers.check_named(config)
+    bench_images.check_named(config)
     everything = [*rows, *baseline]
     partners = {row.key: _partners(row, rows, baseline) for row in everything}
     images = AskedImages(reason="not asked for")
@@ -113,9 +114,9 @@ def measure_rows(
     notes: list[str] = []
     size = next((row.card.image_size for row in rows if row.role != "teacher"), 0)
     if wanted.answers or wanted.inputs:
-        images = bench_answers.load_images(everything, config, progress)
+        images = bench_images.load_images(everything, config, progress)
     if wanted.answers:
-        notes += bench_answers.missing_notes(images, size)
+        notes += bench_images.missing_notes(images, size)
         for note in notes:
             progress.note(note)
         answers = bench_answers.ask(everything, images, provider=config.provider, progress=progress)

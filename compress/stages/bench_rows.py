@@ -31,6 +31,7 @@ class Row:
         card: What it says about itself.
         sha256: Of the file.
         golden: Golden images beside it, or None.
+        data_sha256: Of the test images it was exported with; None where nothing tells.
         untrained: Whether its answers mean nothing.
         group: "baseline:" for the rows of a gate's baseline.
     """
@@ -42,6 +43,7 @@ class Row:
     card: ModelCard
     sha256: str
     golden: Path | None = None
+    data_sha256: str | None = None
     untrained: bool = False
     group: str = ""
 
@@ -111,6 +113,8 @@ def _rows(reference: Reference) -> list[Row]:
             card=card,
             sha256=sha256_file(path),
             golden=each.golden,
+            data_sha256=card.dataset_sha256
+            or (each.manifest.parents.get("test") if each.manifest else None),
         )
         for each in found
         for path, card in _described(each, reference)

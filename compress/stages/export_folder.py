@@ -19,7 +19,7 @@ from compress.graph.write import OLDEST_ONNXRUNTIME
 from compress.measure import golden as answers
 from compress.measure.artifact import GOLDEN, LABELS, MANIFEST, MODEL_FILES
 from compress.records.artifact import ArtifactFile, ArtifactManifest
-from compress.records.model_card import Precision
+from compress.records.model_card import ModelCard, Precision
 from compress.stages.export_fidelity import evenly
 from compress.stages.export_forms import Forms
 from compress.stages.export_readme import readme
@@ -170,13 +170,19 @@ def write_artifact(
         providers=tuple(forms.providers),
         tools={name: version for name in TOOLS if (version := version_of(name))},
         licence=source.licence,
-        data_note=DATA_NOTES.get(splits.name, f"images of the user's own folder {splits.name}"),
+        data_note=_data_note(card),
     )
     write_text(folder / README, readme(manifest))
     files = {**files, README: _entry(folder / README, "readme")}
     manifest = manifest.model_copy(update={"files": files})
     write_text(folder / MANIFEST, manifest.to_json())
     return manifest
+
+
+def _data_note(card: ModelCard) -> str:
+    """What is known of the data; a folder may be called as a data set is."""
+    known = DATA_NOTES.get(card.dataset or "") if card.dataset_kind != "folder" else None
+    return known or f"images of the user's own folder {card.dataset}"
 
 
 def _entry(path: Path, kind: str) -> ArtifactFile:

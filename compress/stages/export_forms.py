@@ -113,6 +113,8 @@ class FormMaker:
             architecture=source.architecture,
             options=dict(header.options) if len(source.headers) == 1 else {},
             dataset=splits.name,
+            dataset_kind=source.data_kind,
+            dataset_sha256=splits.test.sha256,
             class_names=splits.class_names,
             image_size=splits.image_size,
             channels=splits.train.channels,

@@ -218,8 +218,9 @@ def _takes_pixels(card: ModelCard) -> bool:
 
 def _what(manifest: ArtifactManifest) -> str:
     card = manifest.card
+    data = f"the folder {card.dataset}" if card.dataset_kind == "folder" else card.dataset
     return (
-        f"{card.architecture} for {card.classes} classes of {card.dataset}, "
+        f"{card.architecture} for {card.classes} classes of {data}, "
         f"{card.image_size}x{card.image_size} pixels; {card.parameters:,} parameters, "
         f"{card.macs:,} multiply-accumulates an image. `labels.txt` names the classes in order."
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from compress.models import cost, weights
 from compress.models.normalized import Normalized
 from compress.models.weights import Weights, WeightsHeader
 from compress.progress import Progress
-from compress.records.model_card import Layout, Role
+from compress.records.model_card import DataKind, Layout, Role
 from compress.records.run import RunManifest
 from compress.runs import MANIFEST, RECORD, checked_file, complete_run, find_run, is_run
 
@@ -47,6 +47,7 @@ class Source:
         run: Id of the run; None for a weights file.
         run_sha256: Of the run's manifest.
         licence: Of the weights, as far as known.
+        data_kind: Whether its images are a data set with a name, or a folder of the user's.
     """
 
     label: str
@@ -57,6 +58,7 @@ class Source:
     run: str | None
     run_sha256: str | None
     licence: str
+    data_kind: DataKind = "named"
 
     @property
     def architecture(self) -> str:
@@ -157,6 +159,7 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     roles = _roles(folder, manifest)
     labels = _chosen_labels(folder, roles, config.student)
     splits = _run_splits(folder, manifest, config, progress)
+    kind = _data_kind(_data_name(config, manifest))
     run_sha256 = sha256_file(folder / MANIFEST)
     sources = []
     for label in labels:
@@ -170,11 +173,12 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
                 run=manifest.id,
                 run_sha256=run_sha256,
                 licence=OWN_LICENCE,
+                data_kind=kind,
             )
         )
     if config.teacher and manifest.command == "distill":
         teacher = _teacher(manifest, splits, run_sha256, progress)
-        sources += [] if teacher is None else [teacher]
+        sources += [] if teacher is None else [replace(teacher, data_kind=kind)]
     return Found(manifest.id, tuple(sources), splits)
 
 
@@ -210,13 +214,21 @@ def _chosen_labels(folder: Path, roles: dict[str, Role], asked: Sequence[str]) -
     return chosen
 
 
+def _data_name(config: ExportConfig, manifest: RunManifest) -> str:
+    return config.data or str(manifest.config["data"])
+
+
+def _data_kind(name: str) -> DataKind:
+    return "named" if data.is_named(name) else "folder"
+
+
 def _run_splits(
     folder: Path, manifest: RunManifest, config: ExportConfig, progress: Progress
 ) -> Splits:
     """The run's images, equal to those it was trained on."""
     asked = manifest.config
     directory = config.data_dir or data.still_there(asked.get("data_dir"))
-    name = config.data or str(asked["data"])
+    name = _data_name(config, manifest)
     splits = data.load(
         name,
         data_dir=directory,
@@ -299,6 +311,7 @@ def _from_file(config: ExportConfig, progress: Progress) -> Found:
         run=None,
         run_sha256=None,
         licence=UNKNOWN_LICENCE if reference.options else OWN_LICENCE,
+        data_kind=_data_kind(config.data),
     )
     return Found(f"{name}-{label}-{found.sha256[:8]}", (source,), splits)
 
@@ -312,6 +325,7 @@ def _source(
     run: str | None,
     run_sha256: str | None,
     licence: str,
+    data_kind: DataKind = "named",
 ) -> Source:
     size = splits.image_size
     digests = [member.sha256 for member in members]
@@ -326,4 +340,5 @@ def _source(
         run=run,
         run_sha256=run_sha256,
         licence=licence,
+        data_kind=data_kind,
     )

@@ -13,7 +13,7 @@ from compress.config.gate import GateConfig
 from compress.measure.process import PROCESSES
 from compress.records.bench import BenchModel, BenchRecord, Difference, Ratio
 from compress.records.document import Environment
-from compress.stages.bench_answers import missing_classes
+from compress.stages.bench_images import missing_classes
 
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""

@@ -124,6 +124,25 @@ def test_a_data_dir_of_long_ago_may_be_gone(tmp_path):
     assert registry.still_there(None) is None
 
 
+def test_a_folder_is_remembered_by_its_test_pictures(pets, tmp_path, monkeypatch):
+    sha256 = registry.load_test(str(pets)).sha256
+    assert registry.place_of("pets", is_folder=True, test_sha256=sha256) is None
+    monkeypatch.chdir(tmp_path)
+    assert registry.place_of("pets", is_folder=True, test_sha256=sha256) == "./pets"
+    registry.load("pets")
+    monkeypatch.chdir("/")
+    assert registry.place_of("pets", is_folder=True, test_sha256=sha256) == str(pets)
+    assert registry.place_of("pets", is_folder=None, test_sha256=sha256) == str(pets)
+    assert registry.place_of("pets", is_folder=True, test_sha256="0" * 64) is None
+
+
+def test_a_name_is_a_name_unless_it_was_a_folders(pets):
+    for is_folder, expected in ((None, "digits"), (False, "digits"), (True, None)):
+        assert registry.place_of("digits", is_folder=is_folder, test_sha256=None) == expected
+    assert registry.is_named("digits")
+    assert not registry.is_named("./digits")
+
+
 def test_reading_pictures_needs_neither_torch_nor_scikit_learn(pets):
     code = (
         "import sys\n"

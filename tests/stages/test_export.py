@@ -20,6 +20,8 @@ from compress.records.artifact import ArtifactManifest
 from compress.records.export import ExportRecord
 from compress.stages import export_forms
 from compress.stages.export import export
+from tests.bench_rows import load, rows
+from tests.tiny_models import write_folder
 from tests.trained_run import digits, exported_workspace
 
 ID = "digits-test-01234567"
@@ -152,6 +154,24 @@ def test_a_broken_graph_leaves_nothing_and_an_earlier_artifact_as_it_was(
             run_export(tmp_path / place, precision=("fp32",))
     assert digests(tmp_path / "old" / "small_cnn") == before
     assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_bench_follows_an_export_of_a_folder_that_is_called_as_a_data_set(tmp_path: Path) -> None:
+    folder = tmp_path / "mine" / "digits"
+    splits = digits()
+    for name, images in (("train", splits.train), ("test", splits.test)):
+        write_folder(folder / name, images.subset(np.arange(120)))
+        for place in (folder / name / "test").iterdir():
+            place.rename(folder / name / place.name)
+        (folder / name / "test").rmdir()
+    source = str(exported_workspace() / "teacher.safetensors")
+    record = run_export(tmp_path / "out", source=source, data=str(folder), precision=("fp32",))
+    manifest = record.artifacts[0].manifest
+    assert manifest.data_note == "images of the user's own folder digits"
+    assert (manifest.card.dataset, manifest.card.dataset_kind) == ("digits", "folder")
+    assert manifest.card.dataset_sha256 == manifest.parents["test"]
+    assert "classes of the folder digits" in (tmp_path / "out/small_cnn/README.md").read_text()
+    assert load(rows(tmp_path / "out")).of_size[8].count == 120
 
 
 @pytest.mark.data
