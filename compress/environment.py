@@ -1,5 +1,6 @@
-"""Reads the machine and the versions that stand behind a number."""
+"""Reads the machine: what stands behind a number, and whether its memory will do."""
 
+import math
 import os
 import platform
 import re
@@ -9,7 +10,13 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from compress.errors import MachineError
 from compress.records.document import Environment
+
+MEMORY = Path("/proc/meminfo")
+CONTAINER = Path("/sys/fs/cgroup")
+"""Where Linux tells a container its limits (cgroup 2)."""
+GIB = 2**30
 
 INSTRUCTION_SETS = (
     "avx2",
@@ -92,6 +99,43 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Bytes that can be taken without swapping, within this container's limit; None: not told."""
+    found = []
+    system = _number(MEMORY, "MemAvailable:")
+    if system is not None:
+        found.append(system * 1024)
+    limit, used = (_number(CONTAINER / f"memory.{name}") for name in ("max", "current"))
+    if limit is not None and used is not None:
+        # Pages of files count as used, and are given up when somebody needs the memory.
+        found.append(limit - used + (_number(CONTAINER / "memory.stat", "inactive_file") or 0))
+    return min(found, default=None)
+
+
+def _number(path: Path, key: str = "") -> int | None:
+    """The whole number that follows a key at the start of a line of a file of the system's."""
+    with suppress(OSError, UnicodeDecodeError):
+        text = path.read_text(encoding="utf-8")
+        if found := re.search(rf"^{key}\s*(\d+)", text, re.MULTILINE):
+            return int(found.group(1))
+    return None
+
+
+def require_memory(size_bytes: int, what: str) -> None:
+    """Refuse images that take more memory than there is, before any of it is taken.
+
+    Raises:
+        MachineError: There is less.
+    """
+    available = available_memory()
+    if available is not None and size_bytes > available:
+        raise MachineError(
+            f"{what} take {size_bytes / GIB:.1f} GiB of memory, {available / GIB:.1f} are free",
+            hint="use fewer pictures, a smaller size (a training's --image-size), or a machine "
+            f"with {math.ceil(size_bytes / GIB)} GiB free",
+        )
 
 
 def version_of(package: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compress import environment
+from compress.errors import MachineError
 from compress.records.document import Environment
 
 XEON = """\
@@ -96,3 +97,40 @@ def test_this_machine_is_described() -> None:
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:
     assert environment.version_of("no-such-distribution") is None
+
+
+@pytest.fixture
+def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine with 8 GiB, of which 4 are free, that runs no container."""
+    (tmp_path / "meminfo").write_text("MemTotal: 8388608 kB\nMemAvailable:    4194304 kB\n")
+    monkeypatch.setattr(environment, "MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(environment, "CONTAINER", tmp_path)
+    return tmp_path
+
+
+def test_available_memory_is_what_the_system_says(memory: Path) -> None:
+    assert environment.available_memory() == 4 * 2**30
+
+
+def test_available_memory_is_what_a_container_may_still_take(memory: Path) -> None:
+    (memory / "memory.max").write_text("1000000\n")
+    (memory / "memory.current").write_text("300000\n")
+    assert environment.available_memory() == 700000
+    (memory / "memory.stat").write_text("anon 200000\ninactive_file 50000\nactive_file 1\n")
+    assert environment.available_memory() == 750000
+    (memory / "memory.max").write_text("max\n")
+    assert environment.available_memory() == 4 * 2**30
+
+
+def test_a_system_that_does_not_say_how_much_memory_it_has_refuses_nothing(memory: Path) -> None:
+    (memory / "meminfo").unlink()
+    assert environment.available_memory() is None
+    environment.require_memory(2**60, "the pictures")
+
+
+def test_what_takes_more_memory_than_there_is_is_refused(memory: Path) -> None:
+    environment.require_memory(4 * 2**30, "the pictures")
+    with pytest.raises(MachineError) as caught:
+        environment.require_memory(9 * 2**29, "the pictures")
+    assert caught.value.message == "the pictures take 4.5 GiB of memory, 4.0 are free"
+    assert "with 5 GiB free" in caught.value.hint

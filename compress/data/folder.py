@@ -17,6 +17,7 @@ from PIL import Image, UnidentifiedImageError
 
 from compress.data.images import ImageSet
 from compress.data.resize import square
+from compress.environment import require_memory
 from compress.errors import ConfigError, InputError
 from compress.progress import Progress
 
@@ -43,6 +44,7 @@ def read(folder: Path, *, image_size: int | None, progress: Progress) -> dict[st
 
     Raises:
         ConfigError: The pictures differ in size and `image_size` is None.
+        MachineError: They do not fit into memory.
         InputError: A split is missing, its classes differ from those of `train`, a class has no
             pictures, or a picture cannot be read.
     """
@@ -62,6 +64,8 @@ def read(folder: Path, *, image_size: int | None, progress: Progress) -> dict[st
         image_size = common_size(
             [path for found in pictures.values() for paths in found.values() for path in paths]
         )
+    count = sum(len(paths) for found in pictures.values() for paths in found.values())
+    require_memory(_size(count, image_size), f"the {count} pictures of {folder}")
     return {
         split: _image_set(f"{folder.name} {split}", found, image_size, progress)
         for split, found in pictures.items()
@@ -111,7 +115,9 @@ def read_pictures(
 
     Raises:
         InputError: A picture is missing, cut or not a picture; it is named.
+        MachineError: They do not fit into memory.
     """
+    require_memory(_size(len(paths), image_size), f"{len(paths)} pictures")
     pixels = np.empty((len(paths), image_size, image_size, 3), dtype=np.uint8)
     progress.start("reading pictures", total=len(paths), unit="picture")
     for row, path in enumerate(paths):
@@ -120,6 +126,11 @@ def read_pictures(
         progress.advance()
     progress.finish()
     return pixels
+
+
+def _size(count: int, image_size: int) -> int:
+    """Bytes of so many pictures in memory."""
+    return count * image_size**2 * 3
 
 
 def pictures_in(folder: Path, *, nested: bool = True) -> list[Path]:

@@ -5,11 +5,14 @@ when it shrinks), then the middle square is cut out; an odd pixel too many is cu
 the right. Pillow computes this in integers, so the bytes do not depend on the machine.
 """
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from compress.data.images import ImageSet
+from compress.environment import require_memory
 
 
 def rgb(image: Image.Image) -> Image.Image:
@@ -37,10 +40,16 @@ def square(image: Image.Image, size: int) -> NDArray[np.uint8]:
 
 
 def resized(images: ImageSet, size: int | None) -> ImageSet:
-    """The same images at another size; the set itself when it has that size or `size` is None."""
+    """The same images at another size; the set itself when it has that size or `size` is None.
+
+    Raises:
+        MachineError: They do not fit into memory.
+    """
     if size is None or size == images.image_size:
         return images
-    pixels = np.empty((images.count, size, size, images.channels), dtype=np.uint8)
+    shape = (images.count, size, size, images.channels)
+    require_memory(math.prod(shape), f"the images of {images.name} at {size} pixels")
+    pixels = np.empty(shape, dtype=np.uint8)
     done = 0
     for block in images.blocks():
         for picture in block:

@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import torch
 from torch import nn
 
 from compress.errors import MachineError
 from compress.training.allocator import keep_pages
+
+MIB = 2**20
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -92,18 +94,28 @@ def generator_states(device: torch.device) -> list[torch.Tensor]:
 
 
 def resident(images: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Move a whole uint8 image set to the device.
+    """Move a whole uint8 image set to the device, after a look at what is free there.
 
     Raises:
         MachineError: It does not fit there.
     """
-    try:
-        return images.to(device)
-    except torch.cuda.OutOfMemoryError as error:
-        size = images.numel() / 2**20
-        raise MachineError(
-            f"the images ({size:.0f} MiB) do not fit on {device}", hint="use --device cpu"
-        ) from error
+    size, free = images.numel(), _free(device)
+    if free is None or size <= free:
+        with suppress(torch.OutOfMemoryError):
+            return images.to(device)
+    raise MachineError(
+        f"the images ({size / MIB:.0f} MiB) do not fit on {device}"
+        + ("" if free is None else f", where {free / MIB:.0f} MiB are free"),
+        hint="use a smaller --image-size" + (", or --device cpu" if device.type == "cuda" else ""),
+    )
+
+
+def _free(device: torch.device) -> int | None:
+    """Bytes that can be taken on a CUDA device; None for the CPU, where the images are already."""
+    if device.type != "cuda":
+        return None
+    cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return torch.cuda.mem_get_info(device)[0] + cached
 
 
 def placed(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress import environment
 from compress.data import folder
 from compress.data.resize import square
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, InputError, MachineError
 from compress.progress import Silent
 
 
@@ -213,3 +214,17 @@ def test_pictures_lying_flat_have_no_labels(tmp_path):
 def test_a_folder_without_any_picture_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no pictures"):
         folder.read_test(tmp_path, image_size=None, progress=Silent())
+
+
+def test_pictures_that_do_not_fit_into_memory_are_refused_before_one_is_read(pets, monkeypatch):
+    """Five pictures of 8 x 8 x 3 bytes: 960; the three to train on would fit."""
+    cut(pets / "train/cat/a.png")
+    monkeypatch.setattr(environment, "available_memory", lambda: 959)
+    with pytest.raises(MachineError, match=r"the 5 pictures of .*pets take"):
+        folder.read(pets, image_size=8, progress=Silent())
+    monkeypatch.setattr(environment, "available_memory", lambda: 383)
+    with pytest.raises(MachineError, match="2 pictures take") as caught:
+        folder.read_test(pets, image_size=8, progress=Silent())
+    assert "--image-size" in caught.value.hint
+    monkeypatch.setattr(environment, "available_memory", lambda: 384)
+    assert folder.read_test(pets, image_size=8, progress=Silent()).count == 2

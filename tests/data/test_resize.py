@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress import environment
 from compress.data.images import ImageSet
 from compress.data.resize import resized, square
+from compress.errors import MachineError
 
 
 def noise(height: int, width: int) -> np.ndarray:
@@ -86,3 +88,11 @@ def test_a_set_of_the_right_size_is_the_same_set():
     images = ImageSet("black", np.zeros((2, 4, 4, 3), np.uint8), None, ())
     assert resized(images, 4) is images
     assert resized(images, None) is images
+
+
+def test_a_set_that_would_not_fit_into_memory_is_refused(monkeypatch):
+    """Two images of 1000 x 1000 x 3 bytes."""
+    images = ImageSet("a", np.zeros((2, 4, 4, 3), np.uint8), None, ())
+    monkeypatch.setattr(environment, "available_memory", lambda: 6_000_000 - 1)
+    with pytest.raises(MachineError, match="the images of a at 1000 pixels take"):
+        resized(images, 1000)

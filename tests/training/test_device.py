@@ -46,6 +46,33 @@ def test_images_that_do_not_fit_are_a_machine_error(monkeypatch: pytest.MonkeyPa
         device.resident(torch.zeros(3, 1024, 1024, dtype=torch.uint8), torch.device("cpu"))
 
 
+def test_images_larger_than_what_is_free_on_a_gpu_are_not_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What PyTorch holds without using it is free, too: 1 MiB here, beside 1 MiB of the device."""
+    sent: list[object] = []
+    monkeypatch.setattr(torch.Tensor, "to", lambda _, place: sent.append(place))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (2**20, 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 3 * 2**20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2 * 2**20)
+    gpu = torch.device("cuda")
+    with pytest.raises(MachineError, match=r"\(3 MiB\) do not fit on cuda, where 2 MiB") as caught:
+        device.resident(torch.zeros(3, 1024, 1024, dtype=torch.uint8), gpu)
+    assert caught.value.hint == "use a smaller --image-size, or --device cpu"
+    assert sent == []
+    device.resident(torch.zeros(2, 1024, 1024, dtype=torch.uint8), gpu)
+    assert sent == [gpu]
+
+
+@pytest.mark.gpu
+def test_images_larger_than_a_gpu_are_a_machine_error() -> None:
+    found = device.pick_device("cuda")
+    total = torch.cuda.get_device_properties(found).total_memory
+    images = torch.zeros(1, dtype=torch.uint8).expand(total + 1)
+    with pytest.raises(MachineError, match="do not fit on cuda"):
+        device.resident(images, found)
+
+
 def test_a_module_takes_the_memory_format() -> None:
     module = device.placed(nn.Conv2d(4, 8, 3), torch.device("cpu"), torch.channels_last)
     assert module.get_parameter("weight").is_contiguous(memory_format=torch.channels_last)
