@@ -199,10 +199,8 @@ class Run:
             InputError: No run there.
         """
         if not (folder / MANIFEST).is_file():
-            raise InputError(
-                f"the first rank made the run {folder.absolute()}, which this rank does not see",
-                hint="start all ranks in the same folder, on a file system that they share",
-            )
+            unseen = f"this rank does not see {folder.absolute()}, which the first one made"
+            raise InputError(unseen, hint="start all in one folder of a file system they share")
         return cls(folder, read_manifest(folder), None)
 
     @classmethod
