@@ -145,15 +145,11 @@ def open_artifact(place: Path, *, verify: bool = True) -> Artifact:
     manifest = ArtifactManifest.read(place / MANIFEST) if (place / MANIFEST).is_file() else None
     if manifest is not None and verify:
         verify_files(place, manifest)
-    files = {
-        precision: place / name
-        for precision in PRECISIONS
-        if (place / (name := MODEL_FILES[precision])).is_file()
-        and (manifest is None or name in manifest.files)
-    }
-    if not files:
+    found = _forms(place, manifest)
+    if not found:
         raise InputError(f"no model in {place}", hint="an artifact has at least model.onnx")
-    cards = {precision: _card(path, place.name) for precision, path in files.items()}
+    files = {precision: found[precision][0] for precision in PRECISIONS if precision in found}
+    cards = {precision: found[precision][1] for precision in files}
     card = cards[next(iter(cards))]
     golden = place / GOLDEN
     return Artifact(
@@ -165,6 +161,26 @@ def open_artifact(place: Path, *, verify: bool = True) -> Artifact:
         manifest=manifest,
         golden=golden if golden.is_file() else None,
     )
+
+
+def _forms(
+    place: Path, manifest: ArtifactManifest | None
+) -> dict[Precision, tuple[Path, ModelCard]]:
+    """The model files of a folder by what they are, whatever name one was deployed under."""
+    found: dict[Precision, tuple[Path, ModelCard]] = {}
+    for named, name in MODEL_FILES.items():
+        path = place / name
+        if not path.is_file() or (manifest is not None and name not in manifest.files):
+            continue
+        card = _card(path, place.name)
+        precision = named if card.foreign else card.precision
+        if precision in found:
+            raise InputError(
+                f"{found[precision][0]} and {path} are both {precision}",
+                hint="keep one of them in the folder",
+            )
+        found[precision] = (path, card)
+    return found
 
 
 def _open_file(path: Path) -> Artifact:

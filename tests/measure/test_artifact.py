@@ -72,6 +72,25 @@ def test_a_folder_without_manifest_is_enough(tmp_path: Path) -> None:
     assert list(found.files) == ["fp32", "int8"]
 
 
+def test_a_form_is_known_by_its_card_under_any_name(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "model.onnx", precision="int8")
+    found = open_artifact(tmp_path)
+    assert list(found.files) == list(found.cards) == ["int8"]
+
+
+def test_two_files_of_one_precision_are_refused(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.int8.onnx"):
+        write_classifier(tmp_path / name, precision="int8")
+    with pytest.raises(InputError, match=r"model\.onnx and .*model\.int8\.onnx are both int8"):
+        open_artifact(tmp_path)
+
+
+def test_foreign_files_are_known_by_their_names(tmp_path: Path) -> None:
+    for name in ("model.onnx", "model.int8.onnx"):
+        write_classifier(tmp_path / name, card=False)
+    assert list(open_artifact(tmp_path).files) == ["fp32", "int8"]
+
+
 def test_a_model_file_alone_is_enough(tmp_path: Path) -> None:
     path = write_classifier(tmp_path / "some" / "m.onnx", name="mine")
     found = open_artifact(path)

@@ -162,6 +162,17 @@ def test_a_model_file_beside_its_golden_answers_is_compared(artifact: Path) -> N
     assert (row.verdict, row.images, record.verified_files) == ("pass", 64, 0)
 
 
+def test_int8_deployed_under_another_name_is_compared_with_its_own_answers(
+    artifact: Path, tmp_path: Path
+) -> None:
+    device = tmp_path / "device"
+    device.mkdir()
+    shutil.copy(artifact / "golden.npz", device)
+    shutil.copy(artifact / "model.int8.onnx", device / "model.onnx")
+    (row,) = run(device).rows
+    assert (row.file, row.precision, row.verdict) == ("model.onnx", "int8", "pass")
+
+
 def test_a_model_file_alone_is_opened_and_its_digest_checked(
     artifact: Path, tmp_path: Path
 ) -> None:
