@@ -142,7 +142,8 @@ def project_table(path: Path) -> dict[str, Any]:
     """The `[tool.compress.gate]` table of a pyproject.toml; empty where there is none.
 
     Raises:
-        ConfigError: The file is not TOML, or a key is unknown (the known ones are listed).
+        ConfigError: The file is not TOML, a table is none, or a key is unknown (the known ones are
+            listed).
         InputError: The file is there and cannot be read.
     """
     try:
@@ -153,7 +154,12 @@ def project_table(path: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not TOML: {error}") from error
-    table = content.get("tool", {}).get("compress", {}).get("gate", {})
+    table, place = content, ""
+    for key in ("tool", "compress", "gate"):
+        place = f"{place}.{key}".removeprefix(".")
+        table = table.get(key, {})
+        if not isinstance(table, dict):
+            raise ConfigError(f"{place} in {path} is not a table", hint=f"write [{place}]")
     known = [name.replace("_", "-") for name in GateConfig.model_fields if name != "target"]
     for key in table:
         if key.replace("_", "-") not in known:

@@ -88,6 +88,22 @@ def test_a_project_without_a_gate_table_sets_nothing(tmp_path: Path, text: str) 
     assert project_table(tmp_path / "missing.toml") == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("tool = 3", "tool"),
+        ("[tool]\ncompress = 3", "tool.compress"),
+        ("[tool.compress]\ngate = 3", "tool.compress.gate"),
+        ("[[tool.compress.gate]]\nmin-top1 = 0.9", "tool.compress.gate"),
+    ],
+)
+def test_a_project_whose_table_is_none_is_refused(tmp_path: Path, text: str, place: str) -> None:
+    project = tmp_path / "pyproject.toml"
+    project.write_text(text)
+    with pytest.raises(ConfigError, match=rf"^{place} in .*pyproject\.toml is not a table"):
+        project_table(project)
+
+
 def test_an_unknown_key_of_the_project_lists_the_known_ones(tmp_path: Path) -> None:
     project = tmp_path / "pyproject.toml"
     project.write_text("[tool.compress.gate]\nmin-top-1 = 0.8\n")
