@@ -212,6 +212,7 @@ class Run:
         command: Literal["train", "distill"],
         config: dict[str, Any],
         restart: bool = False,
+        asked_before: Callable[[dict[str, Any]], dict[str, Any]] = dict,
     ) -> Self:
         """Make a run directory, or take up the one that is there.
 
@@ -221,6 +222,7 @@ class Run:
             command: What makes it.
             config: The configuration in JSON form.
             restart: Put what is there aside: `begin` removes it, a failure before brings it back.
+            asked_before: Completes the configuration of a manifest that an older version wrote.
 
         Raises:
             ConfigError: The run there was asked for with other options.
@@ -244,7 +246,14 @@ class Run:
                 hint="wait for it, or use another --run-dir",
             ) from error
         try:
-            return cls._locked(folder, lock, id, command, config, restart)
+            new = RunManifest(
+                id=id,
+                status="running",
+                command=command,
+                config=config,
+                environment=read_environment(),
+            )
+            return cls._locked(folder, lock, new, restart, asked_before)
         except BaseException:
             lock.close()
             raise
@@ -254,19 +263,18 @@ class Run:
         cls,
         folder: Path,
         lock: IO[str],
-        id: str,  # noqa: A002
-        command: Literal["train", "distill"],
-        config: dict[str, Any],
+        new: RunManifest,
         restart: bool,
+        asked_before: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> Self:
         if (folder / MANIFEST).is_file() and not restart:
             manifest = read_manifest(folder)
-            if manifest.command != command:
+            if manifest.command != new.command:
                 raise ConfigError(
                     f"{folder} was made by `compress {manifest.command}`",
                     hint="use another --run-dir, or --restart",
                 )
-            changed = differences(manifest.config, config)
+            changed = differences(asked_before(manifest.config), new.config)
             if changed:
                 raise ConfigError(
                     f"{folder} was begun with other options: {'; '.join(changed)}",
@@ -279,14 +287,7 @@ class Run:
                 run.update(status="running", reason=None)
             return run
         _put_aside(folder)
-        manifest = RunManifest(
-            id=id,
-            status="running",
-            command=command,
-            config=config,
-            environment=read_environment(),
-        )
-        run = cls(folder, manifest, lock)
+        run = cls(folder, new, lock)
         (folder / LOCK).touch()
         run.update()
         return run

@@ -5,8 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from pydantic import ValidationError
+
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
+from compress.config.recipes import config_error
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
@@ -32,6 +35,34 @@ def as_asked(config: TrainingConfig) -> dict[str, Any]:
     return asked
 
 
+def asked_before(folder: Path, kind: type[TrainingConfig], config: dict[str, Any]) -> Any:
+    """What a run's manifest asks for; what its version did not have yet is at its default.
+
+    Args:
+        folder: The run's, for messages.
+        kind: The configuration of its command.
+        config: As it stands in the manifest.
+
+    Returns:
+        A configuration of that kind.
+
+    Raises:
+        ConfigError: It has an option or a value that this version does not have.
+    """
+    try:
+        return kind.model_validate(config)
+    except ValidationError as error:
+        unknown_keys = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+        reason = f"begun with what this version refuses: {config_error(kind, error).message}"
+        if unknown_keys:
+            key = ".".join(map(str, unknown_keys[0]))
+            reason = f"begun by a newer version: this one has no option {key}"
+        raise ConfigError(
+            f"{folder} was {reason}",
+            hint="go on with the version that began it, or use --restart or another --run-dir",
+        ) from error
+
+
 def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
     """The configuration of the run that `--resume` names.
 
@@ -55,7 +86,8 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
             f"{folder} was made by `compress {manifest.command}`",
             hint=f"use `compress {manifest.command} --resume {config.resume}`",
         )
-    changed = differences(_given(manifest.config, flags), _given(as_asked(config), flags))
+    stored = asked_before(folder, type(config), manifest.config)
+    changed = differences(_given(as_asked(stored), flags), _given(as_asked(config), flags))
     if changed:
         raise ConfigError(
             f"{folder} was begun with other options: {'; '.join(changed)}",
@@ -66,9 +98,9 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
         for key in NOT_ASKED - {"run_dir", "resume", "restart"}
         if key in flags
     }
-    stored = type(config).model_validate(manifest.config)
     chosen = {"run_dir": folder, "resume": None, "restart": False}
-    return stored.model_copy(update={**places, **chosen})
+    continued: Config = stored.model_copy(update={**places, **chosen})
+    return continued
 
 
 def _given(config: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
@@ -91,11 +123,16 @@ def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
 
     Raises:
         InputError: The run's manifest is damaged, or a file of it is missing or altered.
+        ConfigError: It was begun by a newer version.
     """
     if config.restart or not (folder / "manifest.json").is_file():
         return None
     manifest = read_manifest(folder)
-    if manifest.status != "complete" or differences(manifest.config, as_asked(config)):
+    command = "distill" if isinstance(config, DistillConfig) else "train"
+    if manifest.status != "complete" or manifest.command != command:
+        return None
+    before = asked_before(folder, type(config), manifest.config)
+    if differences(as_asked(before), as_asked(config)):
         return None
     for name in manifest.artifacts:
         checked_file(folder, manifest, name)
@@ -112,7 +149,7 @@ def open_run(
     """Take the run directory for this process, or follow rank 0, which holds it.
 
     Raises:
-        ConfigError: It was begun with other options, or its data is unknown.
+        ConfigError: It was begun with other options or by a newer version, or its data is unknown.
         InputError: Another process holds it, or it cannot be written.
     """
     data.check(config.data)
@@ -120,7 +157,12 @@ def open_run(
         world.barrier()
         return Run.follow(folder)
     run = Run.open(
-        folder, id=name, command=command, config=as_asked(config), restart=config.restart
+        folder,
+        id=name,
+        command=command,
+        config=as_asked(config),
+        restart=config.restart,
+        asked_before=lambda old: as_asked(asked_before(folder, type(config), old)),
     )
     world.barrier()
     return run

@@ -1,7 +1,9 @@
 """What train and distill do alike."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -15,11 +17,13 @@ from compress.stages.training_run import (
     as_asked,
     finished_record,
     load_splits,
+    open_run,
     pin_data,
     resumed,
     run_folder,
     schedule_of,
 )
+from compress.training.distributed import World
 
 
 def test_models_may_get_a_normalisation_by_name() -> None:
@@ -121,6 +125,66 @@ def test_only_a_complete_run_of_the_same_options_is_finished(tmp_path: Path) -> 
     others = {"epochs": 7}, {"restart": True}
     for changes in others:
         assert finished_record(tmp_path / "r", build(TrainConfig, changes)) is None
+
+
+def of_another_version(folder: Path, command: Literal["train", "distill"], **config: Any) -> None:
+    """A run that was stopped, in whose manifest options are missing (None) or unknown."""
+    kind = TrainConfig if command == "train" else DistillConfig
+    asked = as_asked(build(kind, {"augmentation": {"flip": True}}))
+    asked["augmentation"].pop("cutmix")
+    written = {k: v for k, v in {**asked, **config}.items() if v is not None}
+    Run.open(folder, id="r", command=command, config=written).close()
+
+
+def test_a_run_of_a_version_with_fewer_options_goes_on(tmp_path: Path) -> None:
+    of_another_version(tmp_path, "distill", sync_batchnorm=None, ensemble=None)
+    same = {"augmentation": {"flip": True}, "run_dir": tmp_path}
+    config = build(DistillConfig, same)
+    run = open_run(tmp_path, "r", config, "distill", World())
+    assert finished_record(tmp_path, config) is None
+    run.finish("complete")
+    run.close()
+    assert finished_record(tmp_path, config) == tmp_path / "record.json"
+    flags = {"resume": str(tmp_path), "sync_batchnorm": False, "augmentation": {"cutmix": "0"}}
+    assert resumed(build(DistillConfig, flags), flags, "distill") == config
+    other = build(DistillConfig, {**same, "ensemble": True})
+    with pytest.raises(ConfigError, match=r"options: --ensemble is false in the run, true now$"):
+        open_run(tmp_path, "r", other, "distill", World())
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"speed": 1}, "begun by a newer version: this one has no option speed"),
+        (
+            {"augmentation": {"warp": 1}},
+            r"newer version: this one has no option augmentation\.warp",
+        ),
+        ({"amp": "fp8"}, "begun with what this version refuses: --amp fp8: "),
+    ],
+)
+def test_a_run_of_a_newer_version_is_refused(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    of_another_version(tmp_path, "train", **config)
+    asked = build(TrainConfig, {"augmentation": {"flip": True}})
+    with pytest.raises(ConfigError, match=message) as caught:
+        open_run(tmp_path, "r", asked, "train", World())
+    assert "the version that began it" in caught.value.hint
+    with pytest.raises(ConfigError, match=message):
+        resumed(build(TrainConfig, {"resume": str(tmp_path)}), {}, "train")
+    before = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**before, "status": "complete"}))
+    with pytest.raises(ConfigError, match=message):
+        finished_record(tmp_path, asked)
+
+
+def test_a_complete_run_of_the_other_command_is_not_shown(tmp_path: Path) -> None:
+    of_another_version(tmp_path, "train")
+    config = build(DistillConfig, {"augmentation": {"flip": True}})
+    assert finished_record(tmp_path, config) is None
+    with pytest.raises(ConfigError, match="was made by `compress train`"):
+        open_run(tmp_path, "r", config, "distill", World())
 
 
 def test_the_schedule_is_what_was_asked() -> None:
