@@ -11,6 +11,7 @@ from compress.cli import measuring, options
 from compress.cli.output import deliver
 
 if TYPE_CHECKING:
+    from compress.config.gate import GateConfig
     from compress.records.gate import GateRecord
 
 LIMITS = "Limits"
@@ -193,7 +194,14 @@ def gate(
 ) -> None:
     """Judge accuracy, size and latency by limits: exit code 0 passed, 1 failed, 6 cannot tell."""
     from compress.config import recipes
-    from compress.config.gate import RECORD_SUFFIX, GateConfig, project_table, without_measuring
+    from compress.config.gate import (
+        RECORD_SUFFIX,
+        WITH_BASELINE,
+        GateConfig,
+        project_table,
+        without_measuring,
+    )
+    from compress.errors import ConfigError
 
     given = options.asked(
         {
@@ -231,6 +239,13 @@ def gate(
     if target.endswith(RECORD_SUFFIX):  # standing settings are no request to measure it
         layers = [without_measuring(layer) for layer in layers]
     config = recipes.build(GateConfig, *layers, given)
+    _refuse_overwriting(config, json)
+    for name in WITH_BASELINE:
+        if name in given and config.baseline is None:
+            raise ConfigError(
+                f"--{name.replace('_', '-')} has nothing to compare with",
+                hint="name the artifact or the record before the change with --baseline",
+            )
 
     from compress.render.live import make_progress
     from compress.render.tables.gate import table
@@ -246,6 +261,31 @@ def gate(
         # the reader left (`| head`), but the verdict stands
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(record.exit_code)
+
+
+def _refuse_overwriting(config: "GateConfig", json: str | None) -> None:
+    """Refuse an output that would replace an input, or another output, before anything is read.
+
+    Raises:
+        ConfigError: Two options name one file.
+    """
+    from compress.errors import ConfigError
+
+    read = {"TARGET": config.target, "--baseline": config.baseline, "--teacher": config.teacher}
+    taken = {Path(place.target).resolve(): name for name, place in read.items() if place}
+    written = {
+        "--json": None if json in (None, "-") else Path(str(json)),
+        "--junit": config.junit,
+        "--markdown": config.markdown,
+    }
+    for option, path in written.items():
+        if path is None:
+            continue
+        other = taken.setdefault(path.resolve(), option)
+        if other != option:
+            raise ConfigError(
+                f"{option} {path} would overwrite the file of {other}", hint="write to another file"
+            )
 
 
 def _write_files(

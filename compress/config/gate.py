@@ -18,6 +18,7 @@ ACCURACY = (
     "min_top1", "max_top1_drop", "max_quant_drop", "min_agreement", "max_top1_regression",
 )  # fmt: skip
 TIMES = ("max_latency_ratio", "max_p90_ms", "max_latency_regression")
+WITH_BASELINE = ("max_latency_regression", "max_top1_regression")
 THRESHOLDS = (*ACCURACY, "max_size_kib", *TIMES)
 MEASURING = (
     *(name for name in MeasuringConfig.model_fields if name not in THRESHOLDS),

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from compress.config.gate import ACCURACY, TIMES, GateConfig
+from compress.config.gate import ACCURACY, TIMES, WITH_BASELINE, GateConfig
 from compress.errors import ConfigError
 from compress.measure.verdicts import UNDECIDED, Verdict, exit_code
 from compress.progress import Progress, Silent
@@ -19,7 +19,6 @@ from compress.stages.gate_figures import Baseline
 
 OUTCOMES: dict[int, Outcome] = {0: "pass", 1: "fail", UNDECIDED: "inconclusive"}
 BASELINE = "baseline:"
-WITHOUT_BASELINE = tuple(name for name in TIMES if name != "max_latency_regression")
 
 
 def gate(
@@ -38,7 +37,7 @@ def gate(
     before = _read_baseline(config)
     if config.judges_record:
         record, checks = _judge_record(config, before)
-    elif config.on is not None and _names(config, TIMES):
+    elif config.on is not None and _names(config, TIMES, before):
         record, checks = _judge_elsewhere(config, config.on, before, progress)
     else:
         if config.on is not None:
@@ -75,9 +74,10 @@ def _read_baseline(config: GateConfig) -> _Before | None:
     )
 
 
-def _names(config: GateConfig, among: Sequence[str]) -> list[str]:
-    """The thresholds that are set, of some kind."""
-    return [name for name in config.thresholds if name in among]
+def _names(config: GateConfig, among: Sequence[str], before: _Before | None) -> list[str]:
+    """The thresholds of some kind that are set and can be judged: a regression has a baseline."""
+    possible = [name for name in among if before is not None or name not in WITH_BASELINE]
+    return [name for name in config.thresholds if name in possible]
 
 
 class _Judge:
@@ -157,12 +157,12 @@ def _judge_here(
     judging = _Judge(config, gate_rows.students(rows), None if before is None else Baseline(old))
     like_bench = old is not None and "max_latency_regression" in config.thresholds
     needed = gate_rows.needed(config, rows, everything=like_bench)
-    times = bool(_names(config, TIMES if before is not None else WITHOUT_BASELINE))
+    times = bool(_names(config, TIMES, before))
     record = measure_rows(
         needed,
         config,
         Wanted(
-            answers=bool(_names(config, ACCURACY)),
+            answers=bool(_names(config, ACCURACY, before)),
             times=times,
             inputs=like_bench or (times and config.data is not None),
             peaks=like_bench and old is not None and old.peaks is not None,
@@ -182,10 +182,11 @@ def _judge_elsewhere(
     rows = _collect(config, progress)
     judging = _Judge(config, gate_rows.students(rows), None if before is None else Baseline())
     needed = gate_rows.needed(config, rows, everything=False)
-    if not needed:
-        return _judge_here(config, before, progress)
     old = [] if before is None else gate_rows.compared(config, needed, before.rows)
-    there = _gate_there(config, host, needed, old, progress)
+    limits = _names(config, TIMES, before if old else None)
+    if not needed or not limits:
+        return _judge_here(config, before, progress)
+    there = _gate_there(config, host, limits, needed, old, progress)
     name, _ = remote.named(host)
     labels = {
         model.label: next((row.label for row in needed if row.sha256 == model.sha256), model.label)
@@ -205,13 +206,13 @@ def _judge_elsewhere(
     record = measure_rows(
         needed,
         config,
-        Wanted(answers=bool(_names(config, ACCURACY)), times=False),
+        Wanted(answers=bool(_names(config, ACCURACY, before)), times=False),
         baseline=old,
         progress=progress,
     )
     # forms that are not here are not there either: they are named as they are called here
-    lacking = [check for check in judging.checks(record, TIMES) if check.row in judging.missing]
-    here = judging.checks(record, [name for name in config.thresholds if name not in TIMES])
+    lacking = [check for check in judging.checks(record, limits) if check.row in judging.missing]
+    here = judging.checks(record, [name for name in config.thresholds if name not in limits])
     hosts = (remote.host_times(name, needed, there.bench),)
     return record.model_copy(update={"hosts": hosts}), [*here, *times, *lacking]
 
@@ -219,6 +220,7 @@ def _judge_elsewhere(
 def _gate_there(
     config: GateConfig,
     host: str,
+    limits: Sequence[str],
     rows: Sequence[Row],
     baseline: Sequence[Row],
     progress: Progress,
@@ -230,7 +232,7 @@ def _gate_there(
         if baseline:
             groups["baseline"] = baseline
             arguments += ["--baseline", "baseline"]
-        for name in _names(config, TIMES):
+        for name in limits:
             arguments += [f"--{option(name)}", str(config.thresholds[name])]
         arguments += ["--latency-reference", config.latency_reference]
         if config.precision:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from compress.config.gate import GateConfig
+from compress.config.gate import WITH_BASELINE, GateConfig
 from compress.errors import unknown
 from compress.stages.bench import counterpart
 from compress.stages.bench_rows import Row
@@ -12,7 +12,6 @@ Form = tuple[str, str]
 """Name of a model, and a precision of it."""
 
 WITH_TEACHER = ("max_top1_drop", "min_agreement")
-WITH_BASELINE = ("max_latency_regression", "max_top1_regression")
 
 
 class Described(Protocol):

@@ -38,9 +38,37 @@ def test_a_failed_gate_ends_with_1_and_says_why(run_cli: RunCli, here: Path) -> 
 
 
 def test_a_gate_that_compared_nothing_ends_with_6(run_cli: RunCli, here: Path) -> None:
-    finished = run_cli("gate", "demo", "--max-top1-regression", 0.1, cwd=here)
+    (here / "pyproject.toml").write_text("[tool.compress.gate]\nmax-top1-regression = 0.1\n")
+    finished = run_cli("gate", "demo", cwd=here)
     assert finished.code == 6
     assert "no --baseline to compare with" in finished.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--json", "./bench.json"),
+        ("--junit", "bench.json"),
+        ("--markdown", "old.json"),
+        ("--json", "old.json"),
+        ("--junit", "new", "--markdown", "new"),
+    ],
+)
+def test_no_output_replaces_an_input(
+    invoke: RunCli, here: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    for name in ("bench.json", "old.json"):
+        (here / name).write_text(record(row()).to_json())
+    before = (here / "bench.json").read_bytes()
+    monkeypatch.chdir(here)
+    finished = invoke(
+        "gate", "bench.json", "--baseline", "old.json", "--max-size-kib", 500, *arguments
+    )
+    assert (finished.code, finished.stdout) == (2, "")
+    assert f"error: {arguments[-2]} " in finished.stderr
+    assert "would overwrite the file of" in finished.stderr
+    assert (here / "bench.json").read_bytes() == before
+    assert not (here / "new").exists()
 
 
 def test_no_threshold_ends_with_2(run_cli: RunCli, here: Path) -> None:
@@ -76,6 +104,8 @@ def test_limits_come_from_the_project_under_recipe_and_flags(run_cli: RunCli, he
         ("", ("--min-top1", 0.5, "--precision", "int4"), 2, "unknown precision"),
         ("", ("--min-top1", 0.5, "--student", "smal"), 2, "unknown student 'smal'"),
         ("", ("--max-size-kib", 5, "--inconclusive", "maybe"), 2, "--inconclusive maybe"),
+        ("", ("--max-top1-regression", 0), 2, "--max-top1-regression has nothing to compare"),
+        ("", ("--max-latency-regression", 0.1), 2, "--max-latency-regression has nothing"),
         ("", ("--max-p90-ms", 5, "--latency-reference", "x"), 2, "--latency-reference x"),
         ("", ("--max-size-kib", 5, "--baseline", "gone.json"), 3, "gone.json does not exist"),
         ("", ("--max-p90-ms", 5, "--baseline", "b.json", "--on", "pi"), 2, "b.json is a record"),

@@ -228,10 +228,17 @@ def test_a_missing_baseline_is_an_error_not_an_open_question(export: Path) -> No
         run(export, baseline="none.json", max_latency_regression=0.1)
 
 
-def test_no_baseline_for_a_regression_is_inconclusive(export: Path) -> None:
-    found = run(export, max_latency_regression=0.1)
+@pytest.mark.parametrize("host", [None, "pi"])
+def test_nothing_is_measured_for_a_regression_without_a_baseline(
+    export: Path, images: str, monkeypatch: pytest.MonkeyPatch, host: str | None
+) -> None:
+    seen = spy(monkeypatch)
+    found = run(export, data=images, max_latency_regression=0.1, max_top1_regression=0.1, on=host)
     assert (found.exit_code, found.bench.processes) == (6, 0)
-    assert found.checks[0].reason == "no --baseline to compare with"
+    assert {check.reason for check in found.checks} == {"no --baseline to compare with"}
+    assert [(wanted.answers, wanted.times, wanted.inputs) for _, wanted, _ in seen] == [
+        (False, False, False)
+    ]
 
 
 def test_a_record_cannot_be_compared_with_what_must_be_measured(
@@ -257,8 +264,10 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
     write_classifier(export / "other" / "model.onnx", name="other", dataset="colours")
     asked: list[str] = []
 
-    def there(_: GateConfig, host: str, rows: list[Row], *__: object) -> GateRecord:
-        asked.extend([host, *(one.label for one in rows)])
+    def there(
+        _: GateConfig, host: str, limits: list[str], rows: list[Row], *__: object
+    ) -> GateRecord:
+        asked.extend([host, *limits, *(one.label for one in rows)])
         (judged,) = rows
         checks = [
             check(name="max-p90-ms", row=name, unit="ms", outcome=outcome, reason="as seen")
@@ -269,13 +278,18 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
         return found.model_copy(update={"bench": found.bench.model_copy(update={"models": models})})
 
     monkeypatch.setattr(stage, "_gate_there", there)
-    found = run(export, on="pi", precision=["int8"], max_p90_ms=5, max_size_kib=100)
-    assert asked == ["pi", "small int8"]
+    found = run(
+        export,
+        on="pi", precision=["int8"], max_p90_ms=5, max_size_kib=100, max_latency_regression=0.1,
+    )  # fmt: skip
+    assert asked == ["pi", "max_p90_ms", "small int8"]
     assert {f"{one.name} {one.row}": (one.outcome, one.reason) for one in found.checks} == {
         "max-size-kib small int8": ("pass", "size 0.9 KiB, at most 100.0 KiB allowed"),
         "max-size-kib other int8": ("inconclusive", "other has no int8 form"),
         "max-p90-ms small int8": ("pass", "on pi: as seen"),
         "max-p90-ms other int8": ("inconclusive", "other has no int8 form"),
+        "max-latency-regression small int8": ("inconclusive", "no --baseline to compare with"),
+        "max-latency-regression other int8": ("inconclusive", "other has no int8 form"),
     }
     assert found.bench.hosts[0].rows[0].p50_ms == 1.0
 
