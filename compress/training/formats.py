@@ -92,11 +92,13 @@ def student_candidates(amp: str, device: torch.device, *, small_maps: bool) -> l
         small_maps: Whether the model has 1x1 convolutions worth turning into matrix products.
     """
     if device.type == "cuda":
-        return [
+        nhwc = [
             Format(dtype=dtype, compiled=compiled)
             for dtype in dtypes(amp, device)
             for compiled in (False, True)
         ]
+        # The compiler chooses the layout of convolutions itself: compiled, one is enough.
+        return [*nhwc, *(Format(channels_last=False, dtype=f.dtype) for f in nhwc if f.compiled)]
     formats = [Format(dtype=dtype) for dtype in dtypes(amp, device)]
     if small_maps:
         formats += [Format(dtype=f.dtype, pointwise=True) for f in list(formats)]
@@ -104,8 +106,9 @@ def student_candidates(amp: str, device: torch.device, *, small_maps: bool) -> l
 
 
 def teacher_candidates(amp: str, device: torch.device) -> list[Format]:
-    """What a teacher's forward pass is tried in."""
-    return [Format(dtype=dtype) for dtype in dtypes(amp, device)]
+    """What a teacher's forward pass is tried in: on a GPU in both layouts."""
+    layouts = (True, False) if device.type == "cuda" else (True,)
+    return [Format(nhwc, dtype) for nhwc in layouts for dtype in dtypes(amp, device)]
 
 
 def fastest(

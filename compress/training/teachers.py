@@ -31,6 +31,8 @@ from compress.training.memory import NothingFitsError, shortage_explained, split
 
 MIN_FORMAT_AGREEMENT = 0.995
 AGREEMENT_IMAGES = 1000
+AT_ONCE = {"cpu": 1, "cuda": 512}
+"""Images a teacher is asked about at least: a student's small batches leave a GPU waiting."""
 SMALLER = "use a smaller --teacher, or a device with more memory"
 FLOAT32 = Format()
 
@@ -118,7 +120,8 @@ class Teacher:
         members: At least one, already checked.
         splits: The data.
         device: Where to compute.
-        batch_size: Images per forward pass.
+        batch_size: Images per forward pass; on a GPU at least `AT_ONCE`, which changes no answer
+            by more than rounding.
         world: The ranks that share the work.
     """
 
@@ -136,7 +139,7 @@ class Teacher:
         self.seconds = 0.0
         self._splits = splits
         self._device = device
-        self._batch_size = batch_size
+        self.batch_size = max(batch_size, AT_ONCE[device.type])
         self._world = world
         self._loaded: tuple[Member, Format, Callable[[Tensor], Tensor]] | None = None
 
@@ -205,7 +208,8 @@ class Teacher:
             MachineError: The network does not fit into memory.
         """
         member = self.members[0]
-        pixels = as_tensor(self._splits.validation, self._device)[: self._batch_size]
+        pixels = as_tensor(self._splits.validation, self._device)
+        pixels = pixels.repeat(-(-self.batch_size // len(pixels)), 1, 1, 1)[: self.batch_size]
 
         def prepare(candidate: Format) -> Callable[[], None]:
             forward = self._forward(member, candidate)
@@ -221,7 +225,7 @@ class Teacher:
             "model": member.header.model,
             "options": dict(member.header.options),
             "image_size": self._splits.image_size,
-            "batch_size": self._batch_size,
+            "batch_size": self.batch_size,
             "amp": amp,
         }
         candidates = teacher_candidates(amp, self._device)
@@ -269,7 +273,7 @@ class Teacher:
         rows = torch.arange(images.count)[self._world.share(images.count)]
 
         def batch(start: int) -> Tensor:
-            part = images.rows(view, rows[start : start + self._batch_size])
+            part = images.rows(view, rows[start : start + self.batch_size])
             advance(len(part) * self._world.size)
             return part
 
@@ -354,7 +358,7 @@ class Teacher:
     def _answers(self, pixels: Tensor, chosen: Format) -> NDArray[np.float32]:
         """Logits of plain images in a format."""
         return self._average(
-            lambda start: pixels[start : start + self._batch_size], len(pixels), chosen
+            lambda start: pixels[start : start + self.batch_size], len(pixels), chosen
         )
 
     def _average(
@@ -378,7 +382,7 @@ class Teacher:
         for member in self.members:
             forward = self._forward(member, chosen)
             parts = [
-                split_forward(forward, batch(start)) for start in range(0, count, self._batch_size)
+                split_forward(forward, batch(start)) for start in range(0, count, self.batch_size)
             ]
             del forward  # the next member's network takes its place
             logits: NDArray[np.float32] = (

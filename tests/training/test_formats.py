@@ -13,7 +13,14 @@ import pytest
 import torch
 
 from compress.training import formats
-from compress.training.formats import Format, dtypes, fastest, remembered, student_candidates
+from compress.training.formats import (
+    Format,
+    dtypes,
+    fastest,
+    remembered,
+    student_candidates,
+    teacher_candidates,
+)
 from compress.training.memory import NothingFitsError
 
 CPU = torch.device("cpu")
@@ -203,3 +210,17 @@ def test_a_gpu_that_only_emulates_bf16_is_tried_in_fp16(
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
     monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
     assert dtypes("auto", torch.device("cuda")) == ["float32", expected]
+
+
+def test_on_a_gpu_both_layouts_are_tried_for_student_and_teacher() -> None:
+    gpu = torch.device("cuda")
+    both = [Format(), Format(channels_last=False)]
+    assert teacher_candidates("off", gpu) == both
+    assert student_candidates("off", gpu, small_maps=True) == [
+        Format(),
+        Format(compiled=True),
+        Format(channels_last=False),
+    ]
+    forced = teacher_candidates("fp16", gpu) + student_candidates("fp16", gpu, small_maps=False)
+    assert {(f.dtype, f.channels_last) for f in forced} == {("float16", True), ("float16", False)}
+    assert teacher_candidates("off", CPU) == [Format()]

@@ -32,6 +32,7 @@ from tests.tiny_training import (
     ALONE,
     CPU,
     digits,
+    hungry,
     learner,
     network,
     objective,
@@ -145,6 +146,35 @@ def test_a_teacher_answers_in_a_lower_format(
     assert logits[1].shape == (150, 10)
     assert np.abs(logits[0] - logits[1]).max() < (0.02 if dtype == "float16" else 0.15)
     assert not np.array_equal(logits[0], logits[1])
+
+
+def test_a_teacher_answers_the_same_in_both_layouts_and_any_batch_to_rounding(
+    tmp_path: Path, cuda: torch.device
+) -> None:
+    view = schedule(tmp_path).view(digits(), 0)
+    images = TrainingImages(digits().train, device=cuda)
+    logits = []
+    for channels_last, size in ((True, 512), (False, 512), (True, 32)):
+        asked = teacher(tmp_path, device=cuda)
+        asked.trust, asked.batch_size = Trust(Format(channels_last=channels_last)), size
+        logits.append(asked.answer(images, view, lambda _: None))
+    assert np.allclose(logits[1], logits[0], atol=1e-3)
+    assert np.allclose(logits[2], logits[0], atol=1e-3)
+
+
+def test_features_of_a_live_teacher_are_made_in_parts(
+    tmp_path: Path, cuda: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = TrainingImages(digits().train, device=cuda)
+    view = schedule(tmp_path).view(digits(), 0)
+    batch = next(iter(images.batches(view, 32, share=lambda size: slice(0, size))))
+    store = SoftLabels(tmp_path / "store" / "t", limit_bytes=10**9)
+    asked = teacher(tmp_path, device=cuda)
+    source = Teaching(store, asked, images, device=cuda, world=ALONE, progress=Notes())
+    source.tap(("stage1",))
+    whole = source.features(batch)["stage1"]
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda some: len(some) > 9))
+    assert torch.allclose(source.features(batch)["stage1"], whole, atol=1e-3)
 
 
 def steps(student: Learner, cuda: torch.device, count: int = 3) -> None:

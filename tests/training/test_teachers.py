@@ -267,3 +267,29 @@ def test_a_teacher_that_cannot_be_put_on_the_device_is_a_machine_error(
         with pytest.raises(MachineError, match="teacher small_cnn is out of memory") as caught:
             ask()
         assert "smaller --teacher" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("place", "asked", "expected"), [("cpu", 64, 64), ("cuda", 64, 512), ("cuda", 1024, 1024)]
+)
+def test_on_a_gpu_small_batches_of_students_are_answered_together(
+    tmp_path: Path, place: str, asked: int, expected: int
+) -> None:
+    found = teacher(tmp_path, device=torch.device(place), batch_size=asked)
+    assert found.batch_size == expected
+
+
+def test_a_trial_has_as_many_images_as_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there are fewer to choose on: 60 here."""
+    sizes: list[int] = []
+
+    def seen(images: Tensor) -> bool:
+        sizes.append(len(images))
+        return False
+
+    asked = teacher(tmp_path, batch_size=100)
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(seen))
+    asked.fastest_format(tmp_path / "cache", "auto")
+    assert set(sizes) == {100}
