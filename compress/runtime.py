@@ -123,34 +123,50 @@ def lacks_arithmetic(target: Target | None) -> bool:
     return target in ("vnni", "arm64") and saturates()
 
 
-def read_card(session: "InferenceSession", *, name: str = "model") -> ModelCard:
+def read_card(session: "InferenceSession", *, name: str = "model", source: str = "") -> ModelCard:
     """The card of an open model; for a foreign file, what its input shows.
 
     Args:
         session: An open session.
         name: Label for a file that has no card.
+        source: The file, for messages; empty takes the name.
 
     Raises:
         InputError: The metadata is damaged, or the input is no image.
     """
     metadata = session.get_modelmeta().custom_metadata_map
-    return ModelCard.from_metadata(metadata, source=name) or _foreign_card(session, name)
+    source = source or name
+    card = ModelCard.from_metadata(metadata, source=source)
+    return card or _foreign_card(session, name, source)
 
 
-def _foreign_card(session: "InferenceSession", name: str) -> ModelCard:
+def _foreign_card(session: "InferenceSession", name: str, source: str) -> ModelCard:
     """A card from the shape and type of the only input of a file without metadata."""
     inputs = session.get_inputs()
+    if len(inputs) != 1:
+        names = f" ({', '.join(each.name for each in inputs)})" if inputs else ""
+        raise InputError(
+            f"{source} takes {len(inputs)} inputs{names}, not one image",
+            hint="export it from its framework with the image as its only input",
+        )
     shape = list(inputs[0].shape)
     kinds: dict[str, Layout] = {"tensor(uint8)": "uint8-nhwc", "tensor(float)": "float-nchw"}
     layout = kinds.get(inputs[0].type)
-    if len(inputs) != 1 or layout is None or len(shape) != 4:
+    if layout is None or len(shape) != 4:
         raise InputError(
-            f"{name} takes {inputs[0].type}{shape}, not one uint8 NHWC or float NCHW image",
+            f"{source} takes {inputs[0].type}{shape}, not one uint8 NHWC or float NCHW image",
             hint="export it with `compress export`",
         )
     height, width, channels = shape[1:] if layout == "uint8-nhwc" else (*shape[2:], shape[1])
     if not all(isinstance(side, int) for side in (height, width, channels)) or height != width:
-        raise InputError(f"{name} takes images of shape {shape}: the size must be square and fixed")
+        raise InputError(
+            f"{source} takes images of shape {shape}: the size must be square and fixed"
+        )
+    if isinstance(shape[0], int) and shape[0] != 1:
+        raise InputError(
+            f"{source} takes exactly {shape[0]} images a call",
+            hint="export it from its framework with batch 1, or with a dynamic batch",
+        )
     batch = "1" if shape[0] == 1 else "dynamic"
     return ModelCard.model_validate(
         {"name": name, "image_size": height, "channels": channels}

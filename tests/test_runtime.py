@@ -1,6 +1,7 @@
 """Opening models, and asking them about images, whatever their layout and output."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -10,6 +11,7 @@ from onnx import TensorProto, helper
 from compress import runtime
 from compress.environment import read_environment
 from compress.errors import InputError, MachineError
+from compress.measure.artifact import open_artifact
 from compress.records.model_card import ModelCard
 from tests.tiny_models import COLOURS, coloured_images, write_classifier
 
@@ -101,6 +103,33 @@ def test_a_foreign_file_that_takes_no_image_is_refused(
     session = runtime.open_session(_relu(tmp_path / "m.onnx", kind, shape))
     with pytest.raises(InputError, match="theirs takes"):
         runtime.read_card(session, name="theirs")
+
+
+@pytest.mark.parametrize(("batch", "said"), [(1, "1"), ("n", "dynamic"), (None, "dynamic")])
+def test_a_foreign_batch_is_one_or_any(tmp_path: Path, batch: Any, said: str) -> None:
+    path = _relu(tmp_path / "m.onnx", TensorProto.FLOAT, [batch, 3, 8, 8])
+    assert runtime.read_card(runtime.open_session(path)).batch == said
+
+
+def test_a_foreign_file_with_a_larger_batch_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = _relu(tmp_path / "m.onnx", TensorProto.FLOAT, [4, 3, 8, 8])
+    with pytest.raises(InputError, match=r"m\.onnx takes exactly 4 images a call") as caught:
+        open_artifact(path)
+    assert "batch 1" in caught.value.hint
+
+
+def test_a_foreign_file_of_two_inputs_is_refused_by_its_name(tmp_path: Path) -> None:
+    image = [1, 3, 8, 8]
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["left", "right"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, image) for n in ("left", "right")],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, image)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    with pytest.raises(InputError, match=r"m\.onnx takes 2 inputs \(left, right\), not one image"):
+        open_artifact(tmp_path / "m.onnx")
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"\x08\x08" * 40])

@@ -205,7 +205,7 @@ def _card(path: Path, name: str) -> ModelCard:
         card = ModelCard.from_metadata(metadata, source=str(path))
         if card is not None:
             return card
-    return read_card(open_session(path), name=name)
+    return read_card(open_session(path), name=name, source=str(path))
 
 
 def verify_files(folder: Path, manifest: ArtifactManifest) -> None:
