@@ -1,9 +1,12 @@
 """Writes an artifact folder whole or not at all."""
 
+import fcntl
+import glob
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -69,13 +72,39 @@ def check_free(folder: Path, source: Source, *, force: bool) -> None:
         )
 
 
+@contextmanager
+def _held(folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a folder for this process: whether it is held, which no other process then is told.
+
+    The lock goes with the process, however it ends. Where a file system has no locks, none is held.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            held = True
+        except OSError:
+            held = False
+        yield held
+    finally:
+        os.close(handle)
+
+
 def _recover(folder: Path) -> None:
-    """Bring back what a process was replacing when it was killed, and remove what it left."""
-    for old in sorted(folder.parent.glob(f".{folder.name}.*.old")):
+    """Bring back what a process was replacing when it was killed, and remove what it left.
+
+    What another process is filling is left alone: it holds that.
+    """
+    name = glob.escape(f".{folder.name}.")
+    for old in sorted(folder.parent.glob(f"{name}*.old")):
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.replace(folder)
+    for part in folder.parent.glob(f"{name}*.part"):
+        with suppress(OSError), _held(part, wait=False) as held:
+            if held:
+                shutil.rmtree(part, ignore_errors=True)
 
 
 @contextmanager
@@ -87,8 +116,13 @@ def replacing(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        _recover(folder)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+        with ExitStack() as stack, _held(folder.parent, wait=True):
+            # held together: nobody may find the new folder before it is held itself
+            _recover(folder)
+            name = tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent)
+            part = Path(name)
+            stack.enter_context(_held(part, wait=False))
+            holding = stack.pop_all()
     except OSError as error:
         raise write_error(folder, error) from error
     try:
@@ -109,6 +143,7 @@ def replacing(folder: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             shutil.rmtree(part)
+        holding.close()
 
 
 def write_artifact(

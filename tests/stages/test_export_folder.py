@@ -3,6 +3,8 @@
 import errno
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,6 +131,52 @@ def test_what_a_killed_process_was_replacing_comes_back(tmp_path: Path) -> None:
         (part / "model.onnx").write_text("new")
     assert names(tmp_path) == ["net"]
     assert (tmp_path / "net" / "model.onnx").read_text() == "new"
+
+
+def test_what_a_killed_process_was_filling_is_removed(tmp_path: Path) -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from pathlib import Path\n"
+        "from compress.stages.export_folder import replacing\n"
+        "with replacing(Path(sys.argv[1])) as part:\n"
+        "    (part / 'model.onnx').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "net")], check=False)
+    (left,) = names(tmp_path)
+    assert left.startswith(".net.")
+    assert left.endswith(".part")
+    with replacing(tmp_path / "other"):
+        assert left in names(tmp_path)
+    with replacing(tmp_path / "net"):
+        assert left not in names(tmp_path)
+    assert names(tmp_path) == ["net", "other"]
+
+
+def test_what_another_process_is_filling_is_left_alone(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from compress.stages.export_folder import replacing\n"
+        "with replacing(Path(sys.argv[1])) as part:\n"
+        "    (part / 'model.onnx').write_text('theirs')\n"
+        "    print('filling', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "net")],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "filling\n"
+        with replacing(tmp_path / "net") as part:
+            (part / "model.onnx").write_text("ours")
+        assert len(names(tmp_path)) == 2
+        other.communicate("\n")
+    assert other.returncode == 0
+    assert names(tmp_path) == ["net"]
+    assert (tmp_path / "net" / "model.onnx").read_text() == "theirs"
 
 
 def test_ctrl_c_between_the_renames_brings_the_earlier_folder_back(
