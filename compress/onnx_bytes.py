@@ -14,8 +14,18 @@ DIGEST_KEY = "compress.content_sha256"
 
 # Field numbers of onnx.proto
 MODEL_GRAPH, MODEL_METADATA = 7, 14
-GRAPH_INITIALIZER = 5
 TENSOR_NAME, TENSOR_EXTERNAL, TENSOR_LOCATION = 8, 13, 14
+HOLDERS: dict[str, dict[int, str]] = {
+    "model": {MODEL_GRAPH: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+"""The messages that may hold tensors, by kind: which fields lead on, and to what."""
+
 ENTRY_KEY, ENTRY_VALUE = 1, 2
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -122,20 +132,26 @@ def content_digest(data: bytes, *, source: str) -> str:
 def external_data(data: bytes, *, source: str) -> list[str]:
     """Where a model's weights lie outside its file; empty when the file is whole.
 
+    Every tensor counts: initializers, sparse ones, constants in attributes, and those of subgraphs.
+
     Raises:
         InputError: Not a model, or truncated.
     """
-    places: list[str] = []
+    places: set[str] = set()
+    todo = [("model", memoryview(data))]
     try:
-        for number, graph, _ in _fields(memoryview(data)):
-            if number != MODEL_GRAPH or isinstance(graph, int):
+        while todo:
+            kind, message = todo.pop()
+            if kind == "tensor":
+                places.update(_tensor_places(message))
                 continue
-            for kind, tensor, _ in _fields(graph):
-                if kind == GRAPH_INITIALIZER and not isinstance(tensor, int):
-                    places += _tensor_places(tensor)
+            for number, content, _ in _fields(message):
+                inside = HOLDERS[kind].get(number)
+                if inside is not None and not isinstance(content, int):
+                    todo.append((inside, content))
     except _MalformedError as error:
         raise _corrupt(source) from error
-    return sorted(set(places))
+    return sorted(places)
 
 
 def _tensor_places(tensor: memoryview) -> list[str]:

@@ -109,6 +109,40 @@ def test_weights_outside_the_file_are_found_and_refused(tmp_path: Path) -> None:
         read_checked(path)
 
 
+def _outside(name: str) -> TensorProto:
+    """A tensor whose values lie in `name`.bin."""
+    tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=[2])
+    tensor.data_location = TensorProto.EXTERNAL
+    entry = tensor.external_data.add()
+    entry.key, entry.value = "location", f"{name}.bin"
+    return tensor
+
+
+def _constant(name: str) -> onnx.NodeProto:
+    return helper.make_node("Constant", [], [name], value=_outside(name))
+
+
+def _branch(name: str) -> onnx.GraphProto:
+    return helper.make_graph([_constant(name)], name, [], [])
+
+
+def test_weights_outside_are_found_wherever_a_tensor_may_be() -> None:
+    graph = helper.make_graph([_constant("constant")], "g", [], [])
+    node = helper.make_node("If", ["x"], ["y"], then_branch=_branch("then"))
+    node.attribute.append(helper.make_attribute("more", [_branch("one_of_many")]))
+    node.attribute.append(helper.make_attribute("tensors", [_outside("in_a_list")]))
+    graph.node.append(node)
+    sparse = graph.sparse_initializer.add()
+    sparse.values.CopyFrom(_outside("values"))
+    sparse.indices.CopyFrom(_outside("indices"))
+    made = helper.make_model(graph)
+    function = made.functions.add()
+    function.node.append(_constant("in_a_function"))
+    names = ("constant", "then", "one_of_many", "in_a_list", "values", "indices", "in_a_function")
+    found = external_data(made.SerializeToString(), source="x")
+    assert found == sorted(f"{name}.bin" for name in names)
+
+
 def test_an_absolute_path_of_external_data_is_named(tmp_path: Path) -> None:
     made = model()
     tensor = made.graph.initializer[0]
