@@ -28,7 +28,7 @@ def repository(tmp_path: Path) -> Path:
         write_export(place / "all", wrong=0)
         (place / "exported").mkdir()
         (place / "all" / "small").rename(place / "exported" / "student")
-    write_folder(folder / "images", coloured_images([0, 1, 2] * 10))
+    write_folder(folder / "images", coloured_images([0, 1, 2] * 40))
     return folder
 
 

@@ -2,8 +2,9 @@
 
 Accuracies are exact where every test image was asked: the split is fixed and the answers are
 deterministic, so the figure itself is compared with the limit, whatever another draw of images
-would have given. On a part of the images (`--limit`) the interval is compared. Times are always
-judged by their intervals, and only where these come from several processes.
+would have given. On a part of the images (`--limit`), on few of them, and where classes have none,
+the interval is compared. Times are always judged by their intervals, and only where these come
+from several processes.
 """
 
 import math
@@ -17,6 +18,9 @@ from compress.stages.bench_images import missing_classes
 
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""
+
+FEWEST_IMAGES = 100
+"""Test images from which on a split is taken for the whole of what a model must do."""
 
 NO_BASELINE = "no --baseline to compare with"
 
@@ -64,21 +68,25 @@ class Judged:
     baseline: Baseline | None
 
     @property
-    def exact(self) -> bool:
-        """Whether every test image was asked."""
+    def sample(self) -> str:
+        """Why the images are a sample, and figures have intervals; empty where they are exact."""
         data = self.record.data
-        return data is not None and data.images == data.of
+        if data is None:
+            return "the images are not known"
+        if data.images < data.of:
+            return f"{data.images} of {data.of} test images"
+        few = f"only {data.images} test images" if data.images < FEWEST_IMAGES else ""
+        return "; ".join(filter(None, (few, missing_classes(data))))
 
     def fraction(self, value: float, low: float, high: float, **more: str) -> Found:
         """A figure over the test images, exact where all were asked."""
         value = round(value, ROUNDING)
-        data = self.record.data
-        missing = "" if data is None else missing_classes(data)
-        if self.exact:
-            interval = f"95% interval for other images {low:.4f} to {high:.4f}"
-            note = "; ".join(filter(None, (interval, missing)))
+        sample = self.sample
+        if not sample:
+            note = f"95% interval for other images {low:.4f} to {high:.4f}"
             return Found(value, value, value, note=note, **more)
-        return Found(value, round(low, ROUNDING), round(high, ROUNDING), note=missing, **more)
+        note = f"judged by the interval: {sample}"
+        return Found(value, round(low, ROUNDING), round(high, ROUNDING), note=note, **more)
 
 
 def _no_answers(model: BenchModel) -> str:

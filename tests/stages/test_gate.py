@@ -34,7 +34,7 @@ def export(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def images(tmp_path: Path) -> str:
-    return str(write_folder(tmp_path / "images", coloured_images([0, 1, 2] * 20)))
+    return str(write_folder(tmp_path / "images", coloured_images([0, 1, 2] * 40)))
 
 
 def outcomes(found: GateRecord) -> dict[str, str]:
@@ -314,8 +314,21 @@ def test_classes_without_images_are_said_in_the_verdict(export: Path, tmp_path: 
     images = write_folder(tmp_path / "two", coloured_images([0, 2] * 20))
     found = run(export, data=str(images), min_top1=0.5, precision=["fp32"])
     assert found.checks[0].outcome == "pass"
-    assert found.checks[0].reason.endswith("; no test images of green")
+    assert found.checks[0].reason.endswith(
+        "; judged by the interval: only 40 test images; no test images of green"
+    )
     assert found.bench.notes == ("no test images of green",)
+
+
+def test_one_image_shows_no_loss_by_quantization_and_no_absence_of_it(
+    export: Path, tmp_path: Path
+) -> None:
+    images = write_folder(tmp_path / "one", coloured_images([0]))
+    found = run(export, data=str(images), max_quant_drop=0)
+    assert outcomes(found) == {"max-quant-drop small int8": "inconclusive"}
+    assert found.exit_code == 6
+    # both forms know red: the difference itself is 0
+    assert found.checks[0].value == 0
 
 
 def test_the_record_of_a_gate_survives_json(export: Path, images: str) -> None:

@@ -37,6 +37,28 @@ def test_an_accuracy_on_a_part_has_its_interval() -> None:
     assert (found.low, found.value, found.high) == (0.925, 0.93, 0.935)
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"images": 99, "of": 99}, "judged by the interval: only 99 test images"),
+        ({"missing_classes": ("cat",)}, "judged by the interval: no test images of cat"),
+        ({"images": 5000}, "judged by the interval: 5000 of 10000 test images"),
+    ],
+)
+def test_images_that_are_a_sample_give_intervals_and_say_so(
+    changes: dict[str, Any], said: str
+) -> None:
+    part = record(row(), data=DATA.model_copy(update=changes))
+    found = figure(gate_figures.top1(judged(part), row()))
+    assert (found.low, found.value, found.high, found.note) == (0.925, 0.93, 0.935, said)
+
+
+def test_a_hundred_images_of_all_classes_are_a_whole_split() -> None:
+    whole = record(row(), data=DATA.model_copy(update={"images": 100, "of": 100}))
+    found = figure(gate_figures.top1(judged(whole), row()))
+    assert (found.low, found.high) == (0.93, 0.93)
+
+
 def test_a_difference_of_fractions_is_free_of_rounding() -> None:
     student = row(teacher_difference=drop(0.9339 - 0.9289))
     assert 0.9339 - 0.9289 > 0.005
@@ -188,6 +210,6 @@ def test_classes_without_images_are_said_with_the_figure() -> None:
     names = tuple(f"c{number}" for number in range(10))
     data = DATA.model_copy(update={"missing_classes": names})
     found = figure(gate_figures.top1(judged(record(row(), data=data)), row()))
-    assert found.note.endswith(
-        "; no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
+    assert found.note == (
+        "judged by the interval: no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
     )

@@ -173,7 +173,7 @@ def test_a_gate_judges_times_there_and_accuracy_here(device: Host, tmp_path: Pat
     export = write_export(tmp_path / "e")
     slower = tmp_path / "slower"
     write_classifier(slower / "model.onnx", name="small", work=40, dataset="colours")
-    images = write_folder(tmp_path / "i", coloured_images([0, 1, 2] * 10))
+    images = write_folder(tmp_path / "i", coloured_images([0, 1, 2] * 40))
     found = gate(
         GateConfig.model_validate(
             {
