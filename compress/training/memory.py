@@ -126,7 +126,7 @@ def step_failed(reason: str, *, label: str, batch_size: int, fits: int) -> Machi
         batch_size: What was asked for.
         fits: A batch size that was tried and fits; 0 where none was found.
     """
-    alone = "--group 1 trains one student at a time, which needs less"
+    alone = "fewer students at a time need less: `compress distill --group 1`"
     hint = f"--batch-size {fits} fits; {alone}" if fits else alone
     return MachineError(
         f"{label} with batch size {batch_size} is out of memory: "
