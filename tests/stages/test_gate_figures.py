@@ -211,5 +211,6 @@ def test_classes_without_images_are_said_with_the_figure() -> None:
     data = DATA.model_copy(update={"missing_classes": names})
     found = figure(gate_figures.top1(judged(record(row(), data=data)), row()))
     assert found.note == (
-        "judged by the interval: no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
+        "judged by the interval: "
+        "no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
     )
