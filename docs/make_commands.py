@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from typer.models import ArgumentInfo, OptionInfo
 
-from compress.cli.app import COMMANDS
+from compress.cli.app import COMMANDS, start
 from compress.files import write_text
 
 PAGE = Path(__file__).parent / "commands.md"
@@ -72,7 +72,7 @@ def parameters(function: Callable[..., None]) -> list[Parameter]:
     hints = get_type_hints(function, include_extras=True)
     found = []
     for name, parameter in inspect.signature(function).parameters.items():
-        annotation, info = get_args(hints[name])[:2]
+        annotation, info = (*get_args(hints[name]), None, None)[:2]
         if not isinstance(info, (OptionInfo, ArgumentInfo)) or info.hidden:
             continue
         kind = _kind(annotation)
@@ -118,23 +118,40 @@ def _section(name: str, function: Callable[..., None]) -> str:
     lines += ["```text", f"compress {name} {words}".rstrip() + " [OPTIONS]", "```", ""]
     for argument in arguments:
         lines += [f"`{argument.names[0]}`: {argument.help}", ""]
+    return "\n".join([*lines, *_options(taken)])
+
+
+def _options(taken: list[Parameter]) -> list[str]:
+    """A table of options for every panel of the help."""
     panels: dict[str, list[Parameter]] = {}
     for parameter in taken:
         if not parameter.argument:
             panels.setdefault(parameter.panel, []).append(parameter)
+    lines = []
     for panel, members in panels.items():
         lines += [f"| {panel} | |", "|---|---|"]
         for option in members:
             written = " ".join([", ".join(option.names), option.value]).strip()
             lines.append(f"| `{_cell(written)}` | {_cell(option.help)} |")
         lines += [""]
-    return "\n".join(lines)
+    return lines
+
+
+def _program() -> str:
+    """The options of the program itself."""
+    lines = [
+        "## compress",
+        "",
+        "These stand before the command, as in `compress --debug bench last`.",
+        "",
+    ]
+    return "\n".join([*lines, *_options(parameters(start))])
 
 
 def page() -> str:
     """The whole page as Markdown."""
     sections = [_section(name, function) for name, function in commands().items()]
-    return "\n".join([HEAD, *sections]).rstrip() + "\n"
+    return "\n".join([HEAD, _program(), *sections]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

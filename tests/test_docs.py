@@ -105,6 +105,13 @@ def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:
     assert {model.role for model in record.models} == {"teacher", "student", "control"}
 
 
+def test_the_options_before_a_command_are_documented() -> None:
+    text = (DOCS / "commands.md").read_text(encoding="utf-8")
+    section = text.partition("## compress\n")[2].partition("\n## ")[0]
+    for name in ("--version", "--debug"):
+        assert f"| `{name}` |" in section
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_and_option_is_documented(
     make_commands: Any, commands: dict[str, list[Any]], command: str
