@@ -14,9 +14,9 @@ $what
 
 $files
 
-Every file's sha256 is in `manifest.json`. Prove on the device that it answers as it did here:
+Every file's sha256 is in `manifest.json`. Prove on the device that it answers as it did here, with
+`compress` installed there (from a checkout of it: `pip install .`, without PyTorch):
 
-    pip install compress-edge
     compress check .
 
 ## Input and output
