@@ -19,6 +19,7 @@ from compress.render.numbers import (
     points_range,
     verdict,
 )
+from compress.render.tables.distill import LESSONS
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS.parent / "benchmarks" / "records"
@@ -189,8 +190,8 @@ def section(record: RecipeRecord, about: Mapping[str, str]) -> list[str]:
     lines += [f"* Expected: {about.get('expected', ABSENT)}"]
     lines += [
         f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
-        f"{result.test_images:,} test images; {result.epochs} epochs; {result.soft_labels} soft "
-        f"labels; {duration(result.seconds)}"
+        f"{result.test_images:,} test images; {result.epochs} epochs; "
+        f"{LESSONS[result.soft_labels]}; {duration(result.seconds)}"
     ]
     lines += [f"* {machine(result.environment)}"]
     lines += [f"* {_teacher(record)}"]

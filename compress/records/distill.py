@@ -145,7 +145,8 @@ class DistillRecord(Document):
         val_images: Their number.
         test_images: Their number.
         epochs: Trained.
-        soft_labels: "stored", "live" (a loss on features), as the log said.
+        soft_labels: What the students learned from: "stored" soft labels, a "live" teacher (all
+            losses are on its features), or "both"; older records say "live" for both, too.
         teacher: The teacher's row.
         students: Students and controls.
         summary: Over seeds, where there are several.
@@ -162,7 +163,7 @@ class DistillRecord(Document):
     val_images: int
     test_images: int
     epochs: int
-    soft_labels: Literal["stored", "live"]
+    soft_labels: Literal["stored", "live", "both"]
     teacher: TeacherRow
     students: tuple[StudentRow, ...]
     summary: tuple[SummaryRow, ...] = ()

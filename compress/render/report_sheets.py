@@ -15,7 +15,7 @@ from compress.render.numbers import (
     points_range,
     verdict,
 )
-from compress.render.tables.distill import in_order, teacher_range
+from compress.render.tables.distill import LESSONS, in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
 from compress.render.tables.train import NOTES as TRAIN_NOTES
 
@@ -43,7 +43,7 @@ class Sheet:
 def subtitle(run: RunReport) -> str:
     """What was trained on what, in a line."""
     result = run.result
-    soft = f"{result.soft_labels} soft labels, " if isinstance(result, DistillRecord) else ""
+    soft = f"{LESSONS[result.soft_labels]}, " if isinstance(result, DistillRecord) else ""
     return (
         f"{result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
         f"{result.test_images:,} test images; {result.epochs} epochs, {soft}"

@@ -26,6 +26,7 @@ from compress.records.soft_labels import TeacherDescription
 from compress.runs import RECORD, RUNS, Run, opened
 from compress.stages import taught_by, teaching
 from compress.stages.ensembles import average, check_ensemble
+from compress.stages.lessons import lessons_of
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
 from compress.stages.train import train
@@ -123,17 +124,12 @@ def distill(
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
         stored, teacher = _teacher(run, config, splits, device, world, progress, stop, held)
-        live = any(losses.needs_features(term.name) for plan in plans for term in plan.terms)
-        read = not all(losses.needs_features(term.name) for plan in plans for term in plan.terms)
+        lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)
-        if teacher is None and read:
+        if teacher is None and lessons.stored:
             views = schedule.all_views(splits)
             world.from_main(lambda: teaching.check_views(stored, views))
-        progress.note(
-            "the teacher runs live at every step, for losses on its features"
-            if live
-            else "students learn from stored soft labels; the teacher runs once per view"
-        )
+        progress.note(str(lessons))
 
         def source(images: TrainingImages) -> Teaching:
             return Teaching(stored, teacher, images, device=device, world=world, progress=progress)
@@ -163,7 +159,7 @@ def distill(
             val_images=splits.validation.count,
             test_images=splits.test.count,
             epochs=config.epochs,
-            soft_labels="live" if live else "stored",
+            soft_labels=lessons.kind,
             teacher=teacher_row(
                 described, test, splits.test.known_labels, teacher.seconds if teacher else 0.0
             ),

@@ -55,6 +55,11 @@ def line_of(page: str, start: str) -> str:
     return next(line for line in page.splitlines() if line.startswith(start))
 
 
+def test_a_section_says_what_the_students_learned_from(script: Any) -> None:
+    lines = script.section(kept(soft_labels="both"), {})
+    assert any("; stored soft labels and live teacher; " in line for line in lines)
+
+
 def test_the_page_of_results_is_up_to_date(script: Any) -> None:
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     made = script.page(script.read_records(RECORDS), script.abouts())

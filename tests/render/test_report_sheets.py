@@ -33,6 +33,14 @@ def test_a_student_is_compared_with_teacher_and_control(digits_report: ReportRec
     )
 
 
+def test_the_subtitle_says_what_the_students_learned_from(digits_report: ReportRecord) -> None:
+    run = digits_report.runs[0]
+    both = run.result.model_copy(update={"soft_labels": "both"})
+    mixed = run.model_copy(update={"result": both})
+    assert ", stored soft labels, " in report_sheets.subtitle(run)
+    assert ", stored soft labels and live teacher, " in report_sheets.subtitle(mixed)
+
+
 def test_several_seeds_are_one_sentence(two_runs_report: ReportRecord) -> None:
     distilled, trained = two_runs_report.runs
     assert report_sheets.headlines(distilled) == [

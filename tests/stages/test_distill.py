@@ -304,7 +304,7 @@ def test_an_ensemble_teaches_under_its_own_name() -> None:
 def test_losses_on_features_run_the_teacher_live() -> None:
     notes = Notes()
     record = taught(loss=["kd", "fitnet:weight=1"], epochs=1, progress=notes)
-    assert record.soft_labels == "live"
+    assert record.soft_labels == "both"
     assert "the teacher runs live at every step" in notes.text
     notes = Notes()
     taught(loss=["kd"], epochs=1, progress=notes)

@@ -27,6 +27,13 @@ from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
 MANY = 4
 """Gains in one table from which on a reader is told of chance."""
 
+LESSONS = {
+    "stored": "stored soft labels",
+    "live": "live teacher",
+    "both": "stored soft labels and live teacher",
+}
+"""What students learned from, by `DistillRecord.soft_labels`."""
+
 STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow", "": ""}
 
 
@@ -48,7 +55,7 @@ def heading(record: DistillRecord) -> Text:
         (record.data, "bold"),
         f": {record.train_images:,} training, {record.val_images:,} validation, "
         f"{record.test_images:,} test images; {record.epochs} epochs; "
-        f"{record.soft_labels} soft labels; {duration(record.seconds)}",
+        f"{LESSONS[record.soft_labels]}; {duration(record.seconds)}",
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from compress.records.distill import EnsembleRow, SummaryRow
-from compress.render.tables.distill import in_order, table, teacher_range
+from compress.render.tables.distill import heading, in_order, table, teacher_range
 from tests.fake_run import TEACHER, record, student
 
 ROWS = (
@@ -45,6 +45,18 @@ def test_every_figure_of_a_student_is_in_its_row() -> None:
         *("+0.32 within noise", "-0.11 to +0.75", "18", "93.00", "2.10"),
         *("288 k", "38.6 M", "20.6 min"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("stored", "; stored soft labels; "),
+        ("live", "; live teacher; "),
+        ("both", "; stored soft labels and live teacher; "),
+    ],
+)
+def test_the_heading_says_what_the_students_learned_from(kind: str, words: str) -> None:
+    assert words in heading(record(ROWS, soft_labels=kind)).plain
 
 
 def test_the_teacher_comes_first_with_the_wilson_interval_of_its_accuracy() -> None:
