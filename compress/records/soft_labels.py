@@ -55,7 +55,8 @@ class SoftLabelSet(Part):
         format_agreement: Share of validation images with the float32 top-1.
         format_probability_error: Mean absolute difference of probabilities to float32.
         views: Stored views.
-        size_bytes: All its files.
+        size_bytes: All stored views; what is kept once per teacher, its description and its answers
+            to the validation and test images, is not counted.
     """
 
     key: str
