@@ -16,7 +16,7 @@ def here(tmp_path: Path) -> Path:
     """A working directory with an export and a folder of images."""
     folder = tmp_path / "here"
     write_export(folder / "exported" / "demo")
-    write_folder(folder / "images", coloured_images([0, 1, 2] * 10))
+    write_folder(folder / "images", coloured_images([0, 1, 2] * 40))
     return folder
 
 
