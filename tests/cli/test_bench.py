@@ -41,7 +41,7 @@ def test_json_is_one_document_with_the_contracts_keys(run_cli: RunCli, here: Pat
     document = json.loads(finished.stdout)
     assert document["schema"] == 1
     assert [model["top1"] for model in document["models"]] == pytest.approx([2 / 3, 1, 2 / 3])
-    assert [row["images"] for row in document["models"][1]["per_class"]] == [10, 10, 10]
+    assert [row["images"] for row in document["models"][1]["per_class"]] == [40, 40, 40]
 
 
 @pytest.mark.parametrize(
