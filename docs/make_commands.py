@@ -20,7 +20,8 @@ HEAD = """\
 
 Written by `python docs/make_commands.py` from the program itself; do not edit it by hand.
 
-A flag overrides the recipe, which overrides the default shown here. Fractions are 0 to 1
+A flag overrides the recipe, which overrides the default shown here; without `--recipe` it is the
+recipe named like the data, so each named data set has one. Fractions are 0 to 1
 everywhere. `last` names the newest run wherever a run or its artifacts can be given. Exit codes are
 in [design.md](design.md#exit-codes).
 """

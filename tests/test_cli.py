@@ -164,7 +164,8 @@ def test_an_installation_without_its_library_never_looks_like_a_failed_gate(tmp_
 
 def test_help_shows_defaults_and_other_brackets(run_cli: RunCli) -> None:
     shown = run_cli("distill", "--help").stdout
-    assert "[default: digits]" in shown
+    assert "[default: auto]" in shown
+    assert "else 0.9]" in shown
     assert "\\[" not in shown
 
 

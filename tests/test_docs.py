@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
 from compress.records.bench import BenchRecord
 from tests.conftest import ROOT
@@ -20,7 +21,10 @@ COMMANDS = (
 )
 ELSEWHERE = {"json", "quiet", "augment", "recipe", "junit", "markdown"}
 """Options that are about the output, or take another name inside."""
-DEFAULT = re.compile(r"\[default: ([^\]]+)\]")
+DEFAULT = re.compile(r"\[default: (?:(the recipe's)[^,]*, else )?([^\]]+)\]")
+"""What the help states: whether a recipe comes first, and the configuration's own default."""
+FILLED = ("data", "train", "distill")
+"""Tables of a recipe that fill the options of a training."""
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
@@ -142,7 +146,7 @@ def test_the_default_in_the_help_is_that_of_the_configuration(
         default = field.get_default(call_default_factory=True)
         if default is None and command == "distill":
             default = _filled_in().get(option.field)
-        stated = [_as_number(text) for text in DEFAULT.findall(option.help)]
+        stated = [_as_number(text) for _, text in DEFAULT.findall(option.help)]
         where = f"compress {command} {option.names[0]}"
         if isinstance(default, (bool, dict)) or default in (None, ()):
             # what is off, empty or left to the program is told in words, if at all
@@ -151,6 +155,20 @@ def test_the_default_in_the_help_is_that_of_the_configuration(
             assert stated == [_as_number(str(default))], where
         elif all(isinstance(item, (int, float, str)) for item in default):
             assert stated == [_as_number(",".join(map(str, default)))], where
+
+
+@pytest.mark.parametrize("command", ["train", "distill", "soft-labels"])
+def test_the_help_says_of_which_defaults_a_recipe_decides(
+    commands: dict[str, list[Any]], command: str
+) -> None:
+    tables = [recipes.load(name).get(part, {}) for name in recipes.names() for part in FILLED]
+    decided = {key.replace("-", "_") for table in tables for key in table}
+    decided |= {"seed"} if "seeds" in decided else set()
+    said = {
+        o.field: DEFAULT.findall(o.help)[0][0] for o in commands[command] if DEFAULT.search(o.help)
+    }
+    assert {field for field, recipe in said.items() if recipe} == decided & said.keys()
+    assert {"data", "batch_size", "views"} <= decided & said.keys()
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -25,7 +25,8 @@ def distill(
         typer.Option(
             "--student",
             metavar="[LABEL=]MODEL[:option=value,…]",
-            help="What to train; repeatable [default: mobilenet_v2 and small_cnn].",
+            help="What to train; repeatable "
+            "[default: the recipe's, else mobilenet_v2 and small_cnn].",
             rich_help_panel=options.MODELS,
         ),
     ] = None,
@@ -59,7 +60,7 @@ def distill(
         float | None,
         typer.Option(
             "--alpha",
-            help="Share of kd in (1-alpha)*CE + alpha*kd [default: 0.9].",
+            help="Share of kd in (1-alpha)*CE + alpha*kd [default: the recipe's, else 0.9].",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,
@@ -67,7 +68,7 @@ def distill(
         float | None,
         typer.Option(
             "--temperature",
-            help="Softening of kd [default: 4.0].",
+            help="Softening of kd [default: the recipe's, else 4.0].",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,

@@ -18,7 +18,7 @@ Data = Annotated[
         "--data",
         metavar="NAME|FOLDER",
         help="digits, cifar10, cifar100, or a folder of train/<class>/* and test/<class>/* "
-        "[default: digits].",
+        "[default: the recipe's, else digits].",
         rich_help_panel=DATA,
     ),
 ]
@@ -99,12 +99,19 @@ Workers = Annotated[
 
 BatchSize = Annotated[
     int | None,
-    typer.Option("--batch-size", help="Images per step [default: 128].", rich_help_panel=LEARNING),
+    typer.Option(
+        "--batch-size",
+        help="Images per step [default: the recipe's, else 128].",
+        rich_help_panel=LEARNING,
+    ),
 ]
 ImageSize = Annotated[
     int | None,
     typer.Option(
-        "--image-size", help="Resize the images to this many pixels a side.", rich_help_panel=DATA
+        "--image-size",
+        help="Resize the images to this many pixels a side "
+        "[default: the recipe's, else as they are].",
+        rich_help_panel=DATA,
     ),
 ]
 SplitSeed = Annotated[
@@ -131,13 +138,17 @@ Augment = Annotated[
 Epochs = Annotated[
     int | None,
     typer.Option(
-        "--epochs", help="Sweeps over the training images [default: 20].", rich_help_panel=LEARNING
+        "--epochs",
+        help="Sweeps over the training images [default: the recipe's, else 20].",
+        rich_help_panel=LEARNING,
     ),
 ]
 LearningRate = Annotated[
     float | None,
     typer.Option(
-        "--learning-rate", help="Peak learning rate [default: 0.05].", rich_help_panel=LEARNING
+        "--learning-rate",
+        help="Peak learning rate [default: the recipe's, else 0.05].",
+        rich_help_panel=LEARNING,
     ),
 ]
 Optimizer = Annotated[
@@ -145,7 +156,7 @@ Optimizer = Annotated[
     typer.Option(
         "--optimizer",
         metavar="sgd|adamw",
-        help="SGD has Nesterov momentum [default: sgd].",
+        help="SGD has Nesterov momentum [default: the recipe's, else sgd].",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -154,7 +165,7 @@ Schedule = Annotated[
     typer.Option(
         "--schedule",
         metavar="cosine|one-cycle|multi-step",
-        help="Of the learning rate [default: cosine].",
+        help="Of the learning rate [default: the recipe's, else cosine].",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -162,7 +173,7 @@ WeightDecay = Annotated[
     float | None,
     typer.Option(
         "--weight-decay",
-        help="Off biases and normalisation layers [default: 0.0005].",
+        help="Off biases and normalisation layers [default: the recipe's, else 0.0005].",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -170,7 +181,7 @@ LabelSmoothing = Annotated[
     float | None,
     typer.Option(
         "--label-smoothing",
-        help="Of the cross-entropy with true labels [default: 0.0].",
+        help="Of the cross-entropy with true labels [default: the recipe's, else 0.0].",
         rich_help_panel=LEARNING,
     ),
 ]
@@ -185,20 +196,26 @@ Ema = Annotated[
 Seed = Annotated[
     int | None,
     typer.Option(
-        "--seed", help="Initialisation and dropout [default: 0].", rich_help_panel=LEARNING
+        "--seed",
+        help="Initialisation and dropout [default: the recipe's, else 0].",
+        rich_help_panel=LEARNING,
     ),
 ]
 Seeds = Annotated[
     str | None,
     typer.Option(
-        "--seeds", metavar="0,1,2", help="Several seeds in one run.", rich_help_panel=LEARNING
+        "--seeds",
+        metavar="0,1,2",
+        help="Several seeds in one run [default: the recipe's, else --seed].",
+        rich_help_panel=LEARNING,
     ),
 ]
 Views = Annotated[
     int | None,
     typer.Option(
         "--views",
-        help="Sweeps of teacher work: epoch e uses view e mod views. One per epoch unless set.",
+        help="Sweeps of teacher work: epoch e uses view e mod views "
+        "[default: the recipe's, else one per epoch].",
         rich_help_panel=DATA,
     ),
 ]

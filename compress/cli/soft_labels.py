@@ -15,7 +15,7 @@ def soft_labels(
             "--teacher",
             metavar="REF[:option=value,…]",
             help="A run, a weights file or a model name; repeat for an ensemble. Without it: the "
-            "newest complete run of resnet50 on this data.",
+            "newest complete run of the recipe's teacher on this data, else of resnet50.",
             rich_help_panel=options.MODELS,
         ),
     ] = None,
@@ -24,7 +24,9 @@ def soft_labels(
     views: Annotated[
         int | None,
         typer.Option(
-            "--views", help="How many views to fill [default: 10].", rich_help_panel=options.DATA
+            "--views",
+            help="How many views to fill [default: the recipe's views or epochs, else 10].",
+            rich_help_panel=options.DATA,
         ),
     ] = None,
     data: options.Data = None,

@@ -14,7 +14,7 @@ def train(
         typer.Option(
             "--model",
             metavar="NAME[:option=value,…]",
-            help="What to train [default: resnet50].",
+            help="What to train [default: the recipe's, else resnet50].",
             rich_help_panel=options.MODELS,
         ),
     ] = None,
