@@ -19,7 +19,7 @@ from compress.stages.bench_images import missing_classes
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""
 
-FEWEST_IMAGES = 100
+FEWEST_IMAGES = 30
 """Test images from which on a split is taken for the whole of what a model must do."""
 
 NO_BASELINE = "no --baseline to compare with"
