@@ -3,7 +3,6 @@
 import importlib
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
 from compress.records.bench import BenchRecord
 from tests.conftest import ROOT
+from tests.scripts import load_script
 
 DOCS = ROOT / "docs"
 COMMANDS = (
@@ -28,19 +28,10 @@ FILLED = ("data", "train", "distill")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
-def _script(name: str) -> Any:
-    """A script in docs/ as a module."""
-    sys.path.insert(0, str(DOCS))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(DOCS))
-
-
 @pytest.fixture(scope="module")
 def make_commands() -> Any:
     """The script that writes docs/commands.md."""
-    return _script("make_commands")
+    return load_script("docs", "make_commands")
 
 
 @pytest.fixture(scope="module")
@@ -92,14 +83,14 @@ def test_the_page_of_commands_is_up_to_date(make_commands: Any) -> None:
 
 def test_the_page_of_recipes_is_up_to_date_and_names_every_key() -> None:
     written = (DOCS / "recipes.md").read_text(encoding="utf-8")
-    make = _script("make_recipes")
+    make = load_script("docs", "make_recipes")
     assert written == make.page(), "run `python docs/make_recipes.py`"
     for key in set(DistillConfig.model_fields) - make.PLACES:
         assert f"| `{key}` |" in written
 
 
 def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:
-    speed, picture = _script("make_speed"), _script("make_picture")
+    speed, picture = load_script("docs", "make_speed"), load_script("docs", "make_picture")
     written = (DOCS / "speed.md").read_text(encoding="utf-8")
     assert written == speed.page(speed.RECORDS), "run `python docs/make_speed.py`"
     assert "cached / plain" in written

@@ -1,22 +1,16 @@
 """The figures of an artifact beside their targets."""
 
-import importlib
-import sys
 from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def targets() -> Any:
     """The script as a module."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module("artifact_targets")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    return load_script("benchmarks", "artifact_targets")
 
 
 def export(seconds: float, left: list[str]) -> Any:

@@ -1,6 +1,5 @@
 """What a run costs beside its training: measured on digits, and counted by hand."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from compress.config.specs import ModelSpec
 from compress.records.footprint import FootprintRecord
 from compress.training.formats import Format
 from tests.conftest import ROOT
+from tests.scripts import load_script
 from tests.tiny_training import trained_teacher_file
 
 FIXED = 256 * 2**20
@@ -23,11 +23,7 @@ FIXED = 256 * 2**20
 @pytest.fixture(scope="module")
 def footprint() -> Any:
     """The script as a module."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return importlib.import_module("run_footprint")
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    return load_script("benchmarks", "run_footprint")
 
 
 @pytest.fixture(scope="module")

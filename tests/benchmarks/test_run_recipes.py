@@ -1,6 +1,5 @@
 """The script that runs the recipes: what it asks for, what it keeps, and how it stops."""
 
-import importlib
 import shlex
 import signal
 import sys
@@ -20,8 +19,8 @@ from compress.config.distill import DistillConfig, plan_students
 from compress.records.recipe import RecipeRecord
 from compress.runs import RECORD
 from compress.stages.distill import check_plans
-from tests.conftest import ROOT
 from tests.fake_run import make_run, record, student
+from tests.scripts import load_script
 
 KD = "ce:weight=0.1 + kd:weight=0.9,temperature=4"
 DIST = "ce + dist:weight=2"
@@ -35,11 +34,9 @@ time.sleep(60)
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[Any]:
+def script() -> Any:
     """benchmarks/run_recipes.py, which finds its neighbour as it does when it is run."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module("run_recipes")
-    sys.path.remove(str(ROOT / "benchmarks"))
+    return load_script("benchmarks", "run_recipes")
 
 
 @pytest.fixture
@@ -100,11 +97,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> Any:
 
 
 def items() -> list[str]:
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        return [item.name for item in importlib.import_module("recipe_items").ITEMS]
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    return [item.name for item in load_script("benchmarks", "recipe_items").ITEMS]
 
 
 @pytest.mark.parametrize("name", items())

@@ -1,9 +1,6 @@
 """The page of results is made from the records and says what is in them."""
 
-import importlib
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ from compress.records.distill import EnsembleRow, SummaryRow
 from compress.records.recipe import RecipeRecord
 from tests.conftest import ROOT
 from tests.fake_run import TEACHER, record, student
+from tests.scripts import load_script
 
 RECORDS = ROOT / "benchmarks" / "records"
 ABOUTS = {
@@ -33,11 +31,9 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def script() -> Iterator[Any]:
+def script() -> Any:
     """docs/make_results.py."""
-    sys.path.insert(0, str(ROOT / "docs"))
-    yield importlib.import_module("make_results")
-    sys.path.remove(str(ROOT / "docs"))
+    return load_script("docs", "make_results")
 
 
 def kept(changes: str = "", **result: Any) -> RecipeRecord:

@@ -4,24 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compress.records.throughput import PairThroughput, ThroughputRecord
-from tests.fake_run import ENVIRONMENT
-
-PAIR = PairThroughput(
-    name="W2",
-    teacher="resnet56",
-    student="small_cnn",
-    steps=12,
-    teacher_format="NHWC, bfloat16",
-    student_format="NHWC, bfloat16",
-    limit_teacher_format="NHWC, bfloat16",
-    limit_student_format="NHWC, bfloat16",
-    plain=(100.0, 50.0, 100.0),
-    uncached=(200.0, 100.0, 220.0),
-    cached=(500.0, 300.0, 450.0),
-    limit_with_teacher=(210.0, 105.0, 200.0),
-    limit_student=(500.0, 300.0, 500.0),
-)
+from compress.records.throughput import ThroughputRecord
+from tests.fake_throughput import PAIR, throughput
 
 
 def test_ratios_are_taken_round_by_round() -> None:
@@ -31,16 +15,7 @@ def test_ratios_are_taken_round_by_round() -> None:
 
 
 def test_a_record_survives_its_file(tmp_path: Path) -> None:
-    record = ThroughputRecord(
-        command="python benchmarks/distill_throughput.py",
-        batch_size=128,
-        image_size=32,
-        threads=2,
-        device="cpu",
-        pairs=(PAIR,),
-        seconds=10.0,
-        environment=ENVIRONMENT,
-    )
+    record = throughput(PAIR)
     path = tmp_path / "r.json"
     path.write_text(record.to_json())
     assert ThroughputRecord.read(path) == record

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from compress.records.throughput import PairThroughput, ThroughputRecord
+from compress.records.throughput import PairThroughput
 from compress.render.tables.throughput import COMPANY, ratios, speeds, table
-from tests.fake_run import ENVIRONMENT
+from tests.fake_throughput import PAIR, throughput
 
 
 def pair(name: str, **changed: tuple[float, ...]) -> PairThroughput:
@@ -17,19 +17,8 @@ def pair(name: str, **changed: tuple[float, ...]) -> PairThroughput:
         "cached": (40.0, 60.0, 100.0),
         "limit_with_teacher": (50.0, 50.0, 200.0),
         "limit_student": (80.0, 80.0, 80.0),
-        **changed,
     }
-    return PairThroughput(
-        name=name,
-        teacher="resnet56",
-        student="small_cnn:width=0.5",
-        steps=20,
-        teacher_format="NHWC, float32",
-        student_format="NHWC, float32",
-        limit_teacher_format="NHWC, float32",
-        limit_student_format="NHWC, float32",
-        **times,  # type: ignore[arg-type]  # mypy takes every field for one of these
-    )
+    return PAIR.model_copy(update={"name": name, **times, **changed})
 
 
 def test_speeds_are_medians_over_rounds() -> None:
@@ -58,19 +47,9 @@ def test_the_cost_of_company_stands_where_it_was_measured() -> None:
 
 @pytest.mark.parametrize("pairs", [(pair("W1"),), (pair("W1"), pair("W2"))])
 def test_the_table_names_machine_pairs_and_every_row(pairs: tuple[PairThroughput, ...]) -> None:
-    record = ThroughputRecord(
-        command="make bench",
-        batch_size=128,
-        image_size=32,
-        threads=2,
-        device="cpu",
-        pairs=pairs,
-        seconds=1.0,
-        environment=ENVIRONMENT,
-    )
     console = Console(width=110, file=io.StringIO())
     with console.capture() as shown:
-        console.print(table(record))
+        console.print(table(throughput(*pairs)))
     text = shown.get()
     assert "images/s at batch 128, 2 threads: Example CPU" in text
     assert text.count("-> small_cnn") == len(pairs)
