@@ -34,14 +34,12 @@ from compress.environment import read_environment
 from compress.files import write_text
 from compress.models import registry as models
 from compress.models import weights
-from compress.models.pointwise import pointwise_as_matmul
 from compress.records.distill import DistillRecord
 from compress.records.footprint import BEGIN_LIMIT_SECONDS, MEMORY_LIMIT, FootprintRecord
 from compress.runs import CHECKPOINT, RECORD, read_manifest
 from compress.training import state as checkpoints
 from compress.training.device import placed
 from compress.training.formats import Format
-from compress.training.students import POINTWISE_MAP
 
 RECORDS = Path(__file__).resolve().parent / "records"
 PROCESS = Path(__file__).resolve().parent / "footprint_process.py"
@@ -98,8 +96,7 @@ def activation_bytes(
         batch_size: Images.
     """
     model = models.build(spec.name, classes=classes, image_size=image_size, options=spec.options)
-    if chosen.pointwise:
-        pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    chosen.convert(model)
     device = torch.device("cpu")
     model = placed(model, device, chosen.memory_format).train()
     own = {p.untyped_storage().data_ptr() for p in [*model.parameters(), *model.buffers()]}

@@ -29,19 +29,18 @@ from compress.interrupts import StopRequest
 from compress.models import registry as models
 from compress.models import weights
 from compress.models.folding import fold_batchnorm
-from compress.models.pointwise import pointwise_as_matmul
 from compress.progress import Silent
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
 from compress.training.distributed import World
-from compress.training.formats import Format, fastest
+from compress.training.formats import Format, fastest, student_candidates
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, run_epochs
 from compress.training.schedule import Schedule
 from compress.training.soft_labels import SoftLabels
-from compress.training.students import POINTWISE_MAP, build_learner
+from compress.training.students import build_learner
 from compress.training.teachers import Teacher, Trust, read_member
 
 AUGMENTATION = Augmentation(crop_padding=4, flip=True)
@@ -188,13 +187,11 @@ class Limit:
         self._soft = torch.randn(batch_size, CLASSES, generator=generator).to(device)
         dtypes = ["float32"] if amp == "off" else ["float32", "bfloat16"]
         layouts = [Format(nhwc, dtype) for nhwc in (True, False) for dtype in dtypes]
-        cuda = device.type == "cuda"
-        products = [] if cuda else [Format(True, dtype, pointwise=True) for dtype in dtypes]
-        compiled = [Format(True, dtype, compiled=True) for dtype in dtypes] if cuda else []
+        ours = student_candidates(build(pair.student), amp, device)
         best, _ = fastest(layouts, lambda kind: self._waiting(self._teacher(pair, kind)))
         self.teacher_format, self._answer = str(best), self._teacher(pair, best)
         best, _ = fastest(
-            [*layouts, *products, *compiled],
+            dict.fromkeys([*layouts, *ours]),
             lambda kind: self._waiting(self._student(pair, kind)),
         )
         self.student_format, self._learn = str(best), self._student(pair, best)
@@ -236,8 +233,7 @@ class Limit:
 
     def _student(self, pair: Pair, kind: Format) -> Callable[[], None]:
         model = build(pair.student)
-        if kind.pointwise:
-            pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+        kind.convert(model)
         model, images = self._placed(model.train(), kind)
         forward = torch.compile(model) if kind.compiled else model
         optimizer = torch.optim.SGD(

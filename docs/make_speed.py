@@ -30,8 +30,8 @@ no row.
 
 Where the speed comes from: the teacher answers each view once and not once per student and epoch;
 images stay on the device and are augmented in batches; layout, number format and the form of 1x1
-convolutions are tried for each network on the machine at hand; the teacher runs with its BatchNorm
-folded; memory that a step frees stays with the process.
+and depthwise convolutions are tried for each network on the machine at hand; the teacher runs with
+its BatchNorm folded; memory that a step frees stays with the process.
 """
 
 

@@ -40,6 +40,10 @@ def mobilenet_v2(
         num_classes=classes, width_mult=width, inverted_residual_setting=stages, dropout=dropout
     )
     model.features[0][0].stride = (stem_stride, stem_stride)
+    for module in model.modules():
+        if isinstance(module, nn.ReLU6):
+            # In place it copies its input for the backward pass first: the same memory, more time.
+            module.inplace = False
     finished: nn.Module = model
     if weights == "imagenet":
         load_imagenet(finished, "mobilenet_v2", fresh=("classifier.",))

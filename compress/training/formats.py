@@ -7,21 +7,26 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from compress.environment import read_environment
 from compress.errors import InputError
 from compress.files import write_text
+from compress.models.depthwise import depthwise_in_float32, is_depthwise
+from compress.models.pointwise import pointwise_as_matmul
 from compress.training.memory import NothingFitsError, ran_out, release
 
 FAILURES = (RuntimeError, MemoryError, ImportError, OSError, subprocess.SubprocessError)
 """What PyTorch, its compiler and the programs they call raise."""
 ABANDON = 1.5
 """A candidate this many times slower than the best is not timed further."""
+POINTWISE_MAP = 8
+"""Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +38,14 @@ class Format:
         dtype: "float32", "bfloat16" or "float16" for the heavy operations.
         pointwise: 1x1 convolutions on small maps as matrix products.
         compiled: Through `torch.compile`.
+        float32_depthwise: Which depthwise convolutions compute in float32 whatever the dtype is.
     """
 
     channels_last: bool = True
     dtype: str = "float32"
     pointwise: bool = False
     compiled: bool = False
+    float32_depthwise: Literal["none", "strided", "all"] = "none"
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -60,8 +67,23 @@ class Format:
             return nullcontext()
         return torch.autocast(device.type, dtype=self.torch_dtype)
 
+    def convert(self, model: nn.Module) -> None:
+        """Give a model's convolutions the forms this format runs them in, in place.
+
+        Parameters stay the same objects under the same names.
+        """
+        if self.pointwise:
+            pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+        if self.float32_depthwise != "none":
+            depthwise_in_float32(model, strided_only=self.float32_depthwise == "strided")
+
     def __str__(self) -> str:
         words = ["NHWC" if self.channels_last else "NCHW", self.dtype]
+        words += {
+            "none": [],
+            "strided": ["strided depthwise in float32"],
+            "all": ["depthwise in float32"],
+        }[self.float32_depthwise]
         words += ["pointwise as matmul"] if self.pointwise else []
         words += ["compiled"] if self.compiled else []
         return ", ".join(words)
@@ -83,13 +105,14 @@ def dtypes(amp: str, device: torch.device) -> list[str]:
     return ["float32", "bfloat16"]
 
 
-def student_candidates(amp: str, device: torch.device, *, small_maps: bool) -> list[Format]:
-    """What a training step is tried in, the likely best first.
+def student_candidates(model: nn.Module, amp: str, device: torch.device) -> list[Format]:
+    """What a training step is tried in; of each dtype the likely best first.
 
     Args:
+        model: What is trained: 1x1 convolutions may run as matrix products, and depthwise ones in
+            float32, whose gradients in lower formats are the slowest part of a step on a CPU.
         amp: As given to `--amp`.
         device: Where it will run.
-        small_maps: Whether the model has 1x1 convolutions worth turning into matrix products.
     """
     if device.type == "cuda":
         nhwc = [
@@ -99,9 +122,19 @@ def student_candidates(amp: str, device: torch.device, *, small_maps: bool) -> l
         ]
         # The compiler chooses the layout of convolutions itself: compiled, one is enough.
         return [*nhwc, *(Format(channels_last=False, dtype=f.dtype) for f in nhwc if f.compiled)]
-    formats = [Format(dtype=dtype) for dtype in dtypes(amp, device)]
-    if small_maps:
-        formats += [Format(dtype=f.dtype, pointwise=True) for f in list(formats)]
+    modules = list(model.modules())
+    pointwise = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in modules)
+    depthwise = any(is_depthwise(m) for m in modules)
+    formats = []
+    for dtype in dtypes(amp, device):
+        forms = [Format(dtype=dtype)]
+        if depthwise and dtype != "float32":
+            forms = [
+                Format(dtype=dtype, float32_depthwise="all"),
+                Format(dtype=dtype, float32_depthwise="strided"),
+            ]
+        formats += forms
+        formats += [replace(form, pointwise=True) for form in forms if pointwise]
     return [*formats, Format(channels_last=False, dtype=dtypes(amp, device)[0])]
 
 
@@ -120,8 +153,10 @@ def fastest(
 ) -> tuple[Format, dict[str, float]]:
     """Time one call per candidate, in rounds, and take the one with the lowest best time.
 
-    One candidate is alive at a time. Those that are not far behind are made and timed again in a
-    second round, compiled ones excepted: they are timed in a row, as making one takes long.
+    One candidate is alive at a time. Where all of a dtype so far are far behind the best, its
+    others are not tried: a processor without bfloat16 takes ten times as long for each. Those that
+    are not far behind are made and timed again in a second round, compiled ones excepted: they are
+    timed in a row, as making one takes long.
 
     Args:
         candidates: At least one; when it is one, nothing is run.
@@ -143,6 +178,8 @@ def fastest(
     reasons = []
     for candidate in formats:
         limit = ABANDON * min(best.values(), default=math.inf)
+        if min((best[c] for c in best if c.dtype == candidate.dtype), default=0.0) > limit:
+            continue
         seconds, reason = _tried(candidate, timed, repeats if candidate.compiled else 1, limit)
         if reason:
             tell(f"{candidate} is left out: {reason}")

@@ -13,7 +13,6 @@ from compress.errors import ConfigError, MachineError
 from compress.losses import registry as losses
 from compress.losses.supervised import cross_entropy
 from compress.models import registry as models
-from compress.models.pointwise import pointwise_as_matmul
 from compress.progress import Progress
 from compress.runs import Run
 from compress.training.answers import Teaching
@@ -26,9 +25,6 @@ from compress.training.loop import Source
 from compress.training.memory import NothingFitsError, largest_fitting, ran_out, step_failed
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
-
-POINTWISE_MAP = 8
-"""Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
 
 def build_learner(
@@ -65,8 +61,7 @@ def build_learner(
     chosen = Format(**world.from_main(lambda: run.choose(name, decide)))
     if objective.student_taps:
         chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
-    if chosen.pointwise:
-        pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    chosen.convert(model)
     if schedule.sync_batchnorm:
         model = _synchronized(model, device)
     return Learner(
@@ -148,6 +143,7 @@ def _choose_format(
     def prepare(candidate: Format, count: int = share) -> Callable[[], None]:
         return _step(plan, splits, pixels[:count], candidate)
 
+    candidates = student_candidates(_build(plan, splits), schedule.amp, device)
     question: dict[str, object] = {
         "purpose": "student",
         "model": plan.model.name,
@@ -155,11 +151,8 @@ def _choose_format(
         "classes": splits.classes,
         "image_size": splits.image_size,
         "batch_size": share,
-        "amp": schedule.amp,
+        "candidates": list(map(str, candidates)),
     }
-    example = _build(plan, splits)
-    pointwise = any(isinstance(m, nn.Conv2d) and m.kernel_size == (1, 1) for m in example.modules())
-    candidates = student_candidates(schedule.amp, device, small_maps=pointwise)
     try:
         return remembered(
             schedule.cache,
@@ -198,8 +191,7 @@ def _step(
     """A training step that changes nothing, on a copy of the model of its own."""
     device = pixels.device
     model = _build(plan, splits)
-    if candidate.pointwise:
-        pointwise_as_matmul(model, max_map=POINTWISE_MAP)
+    candidate.convert(model)
     model = placed(model, device, candidate.memory_format).train()
     forward: Any = torch.compile(model) if candidate.compiled else model
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, foreach=True)

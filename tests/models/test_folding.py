@@ -1,8 +1,12 @@
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from compress.models import registry
+from compress.models.depthwise import depthwise_in_float32
 from compress.models.feature_hooks import default_taps, tapped
 from compress.models.folding import fold_batchnorm
 from compress.models.pointwise import pointwise_as_matmul
@@ -54,12 +58,20 @@ def test_features_can_be_tapped_at_the_same_paths(name: str) -> None:
         torch.testing.assert_close(ours[path], theirs[path], rtol=1e-4, atol=1e-4)
 
 
-def test_products_fold_like_convolutions() -> None:
+@pytest.mark.parametrize(
+    "convert",
+    [
+        partial(pointwise_as_matmul, max_map=8),
+        partial(depthwise_in_float32, strided_only=False),
+    ],
+    ids=["products", "float32"],
+)
+def test_converted_convolutions_fold_like_the_others(convert: Callable[..., None]) -> None:
     model = calibrated("mobilenet_v2").eval()
     images = torch.randn(2, 3, 16, 16)
     with torch.inference_mode():
         expected = model(images)
-        pointwise_as_matmul(model, max_map=8)
+        convert(model)
         torch.testing.assert_close(fold_batchnorm(model)(images), expected, rtol=0, atol=1e-4)
 
 

@@ -6,12 +6,16 @@ import json
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+from torch import nn
 
+from compress.models.depthwise import Float32Conv2d
+from compress.models.pointwise import MatmulConv2d
 from compress.training import formats
 from compress.training.formats import (
     Format,
@@ -24,6 +28,8 @@ from compress.training.formats import (
 from compress.training.memory import NothingFitsError
 
 CPU = torch.device("cpu")
+POINTWISE = nn.Conv2d(2, 3, 1)
+DEPTHWISE = nn.Conv2d(3, 3, 3, groups=3)
 
 
 class Clock:
@@ -195,8 +201,75 @@ def test_a_damaged_memory_is_tried_again(tmp_path: Path) -> None:
 )
 def test_amp_says_which_number_formats_are_tried(amp: str, expected: list[str]) -> None:
     assert dtypes(amp, CPU) == expected
-    tried = {candidate.dtype for candidate in student_candidates(amp, CPU, small_maps=True)}
+    tried = {candidate.dtype for candidate in student_candidates(POINTWISE, amp, CPU)}
     assert tried == set(expected)
+
+
+def test_depthwise_convolutions_are_tried_in_float32_beside_lower_formats() -> None:
+    """Their gradients in bfloat16 are many times slower on some processors."""
+    tried = student_candidates(DEPTHWISE, "auto", CPU)
+    assert [(f.dtype, f.float32_depthwise) for f in tried if f.channels_last] == [
+        ("float32", "none"),
+        ("bfloat16", "all"),
+        ("bfloat16", "strided"),
+    ]
+    both = student_candidates(nn.Sequential(POINTWISE, DEPTHWISE), "auto", CPU)
+    products = [f for f in both if f.pointwise]
+    assert [replace(f, pointwise=False) for f in products] == [f for f in tried if f.channels_last]
+
+
+def test_a_model_without_such_convolutions_is_tried_in_plain_formats_only() -> None:
+    assert student_candidates(nn.Sequential(nn.Conv2d(3, 4, 3)), "auto", CPU) == [
+        Format(),
+        Format(dtype="bfloat16"),
+        Format(channels_last=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [
+        (Format(), [nn.Conv2d, nn.Conv2d]),
+        (Format(pointwise=True), [MatmulConv2d, nn.Conv2d]),
+        (Format(float32_depthwise="all"), [nn.Conv2d, Float32Conv2d]),
+        (Format(float32_depthwise="strided"), [nn.Conv2d, nn.Conv2d]),
+        (Format(pointwise=True, float32_depthwise="all"), [MatmulConv2d, Float32Conv2d]),
+    ],
+    ids=str,
+)
+def test_a_model_gets_the_forms_of_its_format(chosen: Format, expected: list[type]) -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3, groups=4))
+    chosen.convert(model)
+    assert [type(module) for module in model] == expected
+
+
+def test_a_format_names_all_that_it_is_made_of() -> None:
+    chosen = Format(dtype="bfloat16", pointwise=True, float32_depthwise="strided")
+    assert str(chosen) == "NHWC, bfloat16, strided depthwise in float32, pointwise as matmul"
+    assert str(replace(chosen, float32_depthwise="all", pointwise=False)) == (
+        "NHWC, bfloat16, depthwise in float32"
+    )
+
+
+def test_what_is_left_of_a_hopeless_dtype_is_not_tried(clock: Clock) -> None:
+    """Where bfloat16 is emulated each of its candidates would take long to be found slow."""
+    plain, low = Format(), Format(dtype="bfloat16")
+    lower = replace(low, pointwise=True)
+    calls: list[Format] = []
+    choice, measured = fastest(
+        [plain, low, lower], taking({plain: 0.1, low: 1.6, lower: 0.05}, calls, clock)
+    )
+    assert choice == plain
+    assert lower not in calls
+    assert str(lower) not in measured
+
+
+def test_a_dtype_that_is_near_gets_all_its_candidates(clock: Clock) -> None:
+    plain, low = Format(), Format(dtype="bfloat16")
+    lower = replace(low, pointwise=True)
+    calls: list[Format] = []
+    times = {plain: 0.1, low: 0.14, lower: 0.05}
+    assert fastest([plain, low, lower], taking(times, calls, clock))[0] == lower
 
 
 @pytest.mark.parametrize(("generation", "expected"), [(7, "float16"), (8, "bfloat16")])
@@ -216,11 +289,11 @@ def test_on_a_gpu_both_layouts_are_tried_for_student_and_teacher() -> None:
     gpu = torch.device("cuda")
     both = [Format(), Format(channels_last=False)]
     assert teacher_candidates("off", gpu) == both
-    assert student_candidates("off", gpu, small_maps=True) == [
+    assert student_candidates(nn.Sequential(POINTWISE, DEPTHWISE), "off", gpu) == [
         Format(),
         Format(compiled=True),
         Format(channels_last=False),
     ]
-    forced = teacher_candidates("fp16", gpu) + student_candidates("fp16", gpu, small_maps=False)
+    forced = teacher_candidates("fp16", gpu) + student_candidates(DEPTHWISE, "fp16", gpu)
     assert {(f.dtype, f.channels_last) for f in forced} == {("float16", True), ("float16", False)}
     assert teacher_candidates("off", CPU) == [Format()]

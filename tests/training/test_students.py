@@ -1,6 +1,7 @@
 """Students made ready to learn."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,21 @@ def test_products_in_place_of_pointwise_convolutions_keep_the_weights(
     products = built(tmp_path / "b", asked)
     assert any(isinstance(m, MatmulConv2d) for m in products.model.modules())
     assert same_weights(plain.model.state_dict(), products.model.state_dict())
+
+
+def test_a_trial_of_other_candidates_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    """A later version that tries more asks anew, and so does another --amp."""
+    for amp in ("off", "auto", "auto"):
+        students._choose_format(
+            plan(),
+            digits(),
+            replace(schedule(tmp_path), amp=amp),
+            device=CPU,
+            world=World(),
+            progress=Notes(),
+        )
+    stored = [json.loads(path.read_text()) for path in (tmp_path / "formats").iterdir()]
+    assert sorted(len(one["question"]["candidates"]) for one in stored) == [2, 3]
 
 
 def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
