@@ -14,6 +14,8 @@ Result = TypeVar("Result")
 SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
 """What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
 
+REASON_LENGTH = 160
+
 
 class NothingFitsError(MachineError):
     """Nothing that was tried fits into memory; the message is PyTorch's."""
@@ -49,9 +51,7 @@ def shortage_explained(what: str, hint: str) -> Iterator[None]:
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        reason = str(error).partition("\n")[0][:160]
-        message = f"{what} is out of memory" + (f": {reason}" if reason else "")
-        raise MachineError(message, hint=hint) from error
+        raise MachineError(_shortage(what, str(error)), hint=hint) from error
 
 
 def in_parts(forward: Callable[[Tensor], Result], images: Tensor) -> list[Result]:
@@ -128,8 +128,10 @@ def step_failed(reason: str, *, label: str, batch_size: int, fits: int) -> Machi
     """
     alone = "fewer students at a time need less: `compress distill --group 1`"
     hint = f"--batch-size {fits} fits; {alone}" if fits else alone
-    return MachineError(
-        f"{label} with batch size {batch_size} is out of memory: "
-        f"{reason.partition(chr(10))[0][:160]}",
-        hint=hint,
-    )
+    return MachineError(_shortage(f"{label} with batch size {batch_size}", reason), hint=hint)
+
+
+def _shortage(what: str, reason: str) -> str:
+    """Who is out of memory, and the first words of what PyTorch said, if any."""
+    first = reason.partition("\n")[0][:REASON_LENGTH]
+    return f"{what} is out of memory" + (f": {first}" if first else "")

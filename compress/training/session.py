@@ -1,7 +1,6 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -74,12 +73,7 @@ def train_students(
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
-    saved = checkpoints.load(run.folder / CHECKPOINT)
-    saved_labels = [] if saved is None else [state["label"] for state in saved["learners"]]
-    log: list[EpochRecord] = []
-    if saved is not None:
-        run.seconds_before = saved["seconds"]
-        log = Position.from_state(saved["position"]).log
+    saved_labels, log = _begun(run)
     for group in _groups(run, plans, saved_labels, schedule.group or len(plans)):
         labels = [plan.label for plan in group]
         if world.agree(stop.requested):
@@ -88,64 +82,104 @@ def train_students(
                 hint="the same command goes on from there",
             )
         with shortage_explained(*_shortage(run, labels)):
-            learners = [
-                build_learner(
-                    run,
-                    splits,
-                    plan,
-                    schedule,
-                    source,
-                    device=device,
-                    world=world,
-                    progress=progress,
-                )
-                for plan in group
-            ]
-            if isinstance(source, Teaching):
-                taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
-                source.tap(tuple(taps))
-            position = Position(log=list(log))
-            if saved is not None and labels == saved_labels:
-                position = _taken_up(learners, saved)
-                progress.note(
-                    f"resuming after epoch {position.epoch}"
-                    + (f", step {position.step}" if position.step else "")
-                )
-            saved = None  # it is as large as all that learns; only the first group needs it
-
-            def save(position: Position, learners: Sequence[Learner] = learners) -> None:
-                states = [learner.state() for learner in learners]
-                if world.main:
-                    checkpoints.save(
-                        run.folder / CHECKPOINT,
-                        {"position": position.state(), "learners": states, "seconds": run.seconds},
-                    )
-                    run.write_epochs(position.log)
-                world.barrier()
-
-            run_epochs(
-                learners,
+            log = _train_group(
+                run,
+                splits,
+                group,
+                schedule,
                 images,
-                splits.validation,
                 source,
-                view_of=lambda epoch: schedule.view(splits, epoch),
-                epochs=schedule.epochs,
-                batch_size=schedule.batch_size,
-                position=position,
-                save=save,
-                checkpoint_every=schedule.checkpoint_every,
+                log,
+                resume=labels == saved_labels,
                 device=device,
                 world=world,
                 progress=progress,
                 stop=stop,
             )
-            log = position.log
-            if world.main:
-                run.write_epochs(log)
-                for plan, learner in zip(group, learners, strict=True):
-                    finish(run, splits, plan, learner, images, device)
-            world.barrier()
     return [read_finished(run, plan) for plan in plans] if world.main else []
+
+
+def _train_group(
+    run: Run,
+    splits: Splits,
+    group: Sequence[StudentPlan],
+    schedule: Schedule,
+    images: TrainingImages,
+    source: Source,
+    log: Sequence[EpochRecord],
+    *,
+    resume: bool,
+    device: torch.device,
+    world: World,
+    progress: Progress,
+    stop: StopRequest,
+) -> list[EpochRecord]:
+    """Train students side by side to their end.
+
+    Args:
+        run: Receives their files.
+        splits: The data.
+        group: What to train.
+        schedule: What all students of the run share.
+        images: The training split.
+        source: The teacher, or nobody.
+        log: Epochs of the groups before.
+        resume: Go on from the run's checkpoint, which is this group's.
+        device: Where to compute.
+        world: The ranks of the run.
+        progress: Told of everything.
+        stop: Asks to stop after an epoch.
+
+    Returns:
+        The log with this group's epochs.
+    """
+    learners = [
+        build_learner(
+            run, splits, plan, schedule, source, device=device, world=world, progress=progress
+        )
+        for plan in group
+    ]
+    if isinstance(source, Teaching):
+        taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
+        source.tap(tuple(taps))
+    position = Position(log=list(log))
+    if resume:
+        position = _taken_up(learners, run)
+        step = f", step {position.step}" if position.step else ""
+        progress.note(f"resuming after epoch {position.epoch}{step}")
+
+    def save(position: Position) -> None:
+        states = [learner.state() for learner in learners]
+        if world.main:
+            checkpoints.save(
+                run.folder / CHECKPOINT,
+                {"position": position.state(), "learners": states, "seconds": run.seconds},
+            )
+            run.write_epochs(position.log)
+        world.barrier()
+
+    run_epochs(
+        learners,
+        images,
+        splits.validation,
+        source,
+        view_of=lambda epoch: schedule.view(splits, epoch),
+        epochs=schedule.epochs,
+        batch_size=schedule.batch_size,
+        position=position,
+        save=save,
+        checkpoint_every=schedule.checkpoint_every,
+        device=device,
+        world=world,
+        progress=progress,
+        stop=stop,
+    )
+    if world.main:
+        run.write_epochs(position.log)
+        for plan, learner in zip(group, learners, strict=True):
+            finish(run, splits, plan, learner, images, device)
+    world.barrier()
+    return position.log
 
 
 def _shortage(run: Run, labels: Sequence[str]) -> tuple[str, str]:
@@ -160,8 +194,24 @@ def _shortage(run: Run, labels: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def _taken_up(learners: Sequence[Learner], saved: Mapping[str, Any]) -> Position:
-    """Where a checkpoint's training stood, its learners loaded."""
+def _begun(run: Run) -> tuple[list[str], list[EpochRecord]]:
+    """The labels of the group in the run's checkpoint and all epochs so far; the clock goes on."""
+    saved = checkpoints.load(run.folder / CHECKPOINT)
+    if saved is None:
+        return [], []
+    run.seconds_before = saved["seconds"]
+    labels = [state["label"] for state in saved["learners"]]
+    return labels, Position.from_state(saved["position"]).log
+
+
+def _taken_up(learners: Sequence[Learner], run: Run) -> Position:
+    """Where the checkpoint's training stood, its learners loaded.
+
+    The checkpoint is as large as all that learns, so nobody keeps it longer than this takes.
+    """
+    saved = checkpoints.load(run.folder / CHECKPOINT)
+    if saved is None:
+        raise ValueError(f"{run.folder} has no checkpoint to go on from")
     for learner, state in zip(learners, saved["learners"], strict=True):
         learner.load_state(state)
     return Position.from_state(saved["position"])
