@@ -38,10 +38,11 @@ from compress.training.formats import Format, fastest, student_candidates
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, run_epochs
+from compress.training.members import read_member
 from compress.training.schedule import Schedule
 from compress.training.soft_labels import SoftLabels
 from compress.training.students import build_learner
-from compress.training.teachers import Teacher, Trust, read_member
+from compress.training.teachers import Teacher, Trust
 
 AUGMENTATION = Augmentation(crop_padding=4, flip=True)
 

@@ -26,9 +26,10 @@ from compress.training.formats import Format
 from compress.training.inputs import Batch, TrainingImages
 from compress.training.learner import Learner, State
 from compress.training.loop import Nobody, Position, run_epochs
+from compress.training.members import read_member
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
-from compress.training.teachers import Teacher, read_member
+from compress.training.teachers import Teacher
 
 CPU = torch.device("cpu")
 ALONE = World()

@@ -228,7 +228,7 @@ def _teacher(
         world.barrier()
         run.choose(TEACHER, lambda: teaching.pinned(members))
     taught_by.pin_members(
-        run, [InputRecord(source=one.source, sha256=one.weights.sha256) for one in members]
+        run, [InputRecord(source=one.source, sha256=one.sha256) for one in members]
     )
     teacher, stored = teaching.make_teacher(
         members,

@@ -28,9 +28,10 @@ from compress.runs import (
     newest_complete,
 )
 from compress.training.distributed import World
+from compress.training.members import Member, read_member
 from compress.training.opening import check_accuracy, open_soft_labels
 from compress.training.soft_labels import SoftLabels, stored_sets
-from compress.training.teachers import Member, Teacher, Trust, read_member
+from compress.training.teachers import Teacher, Trust
 
 MIB = 2**20
 LISTED = 5
@@ -216,7 +217,7 @@ def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
                 source=member.source,
                 path=str(member.path),
                 options=dict(member.options),
-                sha256=member.weights.sha256,
+                sha256=member.sha256,
                 foreign=member.foreign,
             )
         )
@@ -235,10 +236,10 @@ def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
         member = read_member(
             Path(pin.path), pin.options, splits, source=pin.source, foreign=pin.foreign
         )
-        if member.weights.sha256 != pin.sha256:
+        if member.sha256 != pin.sha256:
             raise InputError(
                 f"teacher {pin.path} changed since the run began (sha256 "
-                f"{member.weights.sha256[:12]}…, expected {pin.sha256[:12]}…)",
+                f"{member.sha256[:12]}…, expected {pin.sha256[:12]}…)",
                 hint="bring the old weights back, or begin anew with --restart",
             )
         members.append(member)

@@ -68,6 +68,7 @@ class Teaching:
             folded = not isinstance(modules.get(path), nn.Conv2d)
             self._network(folded=folded)
             self._taps.setdefault(folded, []).append(path)
+        self._live = {folded: self._live[folded] for folded in self._taps}
 
     def network(self) -> tuple[nn.Module, Normalize]:
         """The teacher's network, its BatchNorms folded, and its normalisation; made once.

@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress import evaluate
-from compress.config.specs import Scalar
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, MachineError
 from compress.models import cost
 from compress.models.folding import fold_batchnorm
-from compress.models.weights import Weights, WeightsHeader, complete, instantiate, load
 from compress.records.soft_labels import TeacherDescription
 from compress.training.device import placed, synchronize
 from compress.training.distributed import World
 from compress.training.formats import Format, fastest, recalled, remembered, teacher_candidates
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
+from compress.training.members import Member, network_of
 from compress.training.memory import NothingFitsError, shortage_explained, split_forward
 
 MIN_FORMAT_AGREEMENT = 0.995
@@ -35,29 +34,6 @@ AT_ONCE = {"cpu": 1, "cuda": 512}
 """Images a teacher is asked about at least: a student's small batches leave a GPU waiting."""
 SMALLER = "use a smaller --teacher, or a device with more memory"
 FLOAT32 = Format()
-
-
-@dataclass(frozen=True)
-class Member:
-    """One network of a teacher.
-
-    Attributes:
-        name: Model name.
-        source: As the user named it.
-        path: The weights file.
-        options: As given after its name.
-        weights: State and sha256.
-        header: What they are, nothing left open.
-        foreign: Not trained here on this split.
-    """
-
-    name: str
-    source: str
-    path: Path
-    options: Mapping[str, Scalar]
-    weights: Weights
-    header: WeightsHeader
-    foreign: bool
 
 
 @dataclass(frozen=True)
@@ -83,31 +59,6 @@ class Trust:
 
     def __str__(self) -> str:
         return f"{self.format}" + (f" ({self.refused})" if self.refused else "")
-
-
-def read_member(
-    path: Path, options: Mapping[str, Scalar], splits: Splits, *, source: str, foreign: bool
-) -> Member:
-    """Read a teacher's weights and check that it can teach these images.
-
-    Args:
-        path: The weights file.
-        options: What a foreign file cannot say of itself.
-        splits: The data.
-        source: As the user named it.
-        foreign: Not trained here on this split.
-
-    Raises:
-        InputError: Unreadable, or for other classes, another image size or another network.
-        ConfigError: Its description is missing or wrong.
-    """
-    read = load(path, options)
-    header = complete(read, splits.class_names, image_size=splits.image_size)
-    return Member(header.model, source, path, dict(options), read, header, foreign)
-
-
-def _module(member: Member, splits: Splits) -> nn.Module:
-    return instantiate(member.weights, splits.class_names, image_size=splits.image_size)
 
 
 class Teacher:
@@ -157,7 +108,7 @@ class Teacher:
     def _key_in(self, chosen: Format) -> str:
         described = [
             {
-                "weights": member.weights.sha256,
+                "weights": member.sha256,
                 "model": member.header.model,
                 "options": dict(member.header.options),
                 "image_size": member.header.image_size,
@@ -286,17 +237,16 @@ class Teacher:
         self, validation: NDArray[np.float32], test: NDArray[np.float32]
     ) -> TeacherDescription:
         """What a run must know of this teacher when its weights are elsewhere."""
-        modules = [_module(member, self._splits) for member in self.members]
-        parameters = sum(cost.parameters(module) for module in modules)
-        size = self._splits.image_size
+        costs = [self._cost(member) for member in self.members]
+        parameters = sum(weights for weights, _ in costs)
         return TeacherDescription(
             name=self.name,
             data=self._splits.name,
             splits_sha256=self._splits.sha256,
             class_names=self._splits.class_names,
-            weights_sha256=tuple(member.weights.sha256 for member in self.members),
+            weights_sha256=tuple(member.sha256 for member in self.members),
             parameters=parameters,
-            macs=sum(cost.macs(module, size) for module in modules),
+            macs=sum(macs for _, macs in costs),
             size_bytes=4 * parameters,
             top1=float(evaluate.top1(test, self._splits.test.known_labels)),
             val_top1=float(evaluate.top1(validation, self._splits.validation.known_labels)),
@@ -305,6 +255,11 @@ class Teacher:
             format_agreement=self.trust.agreement,
             format_probability_error=self.trust.probability_error,
         )
+
+    def _cost(self, member: Member) -> tuple[int, int]:
+        """Parameters and multiply-accumulates of one network, which is let go of again."""
+        network = network_of(member, self._splits)
+        return cost.parameters(network), cost.macs(network, self._splits.image_size)
 
     def live(self, *, folded: bool = True) -> tuple[nn.Module, Normalize]:
         """The network itself in float32, for losses on features, and its normalisation.
@@ -323,7 +278,7 @@ class Teacher:
                 hint="use a loss on logits, or one --teacher",
             )
         member = self.members[0]
-        module = _module(member, self._splits)
+        module = network_of(member, self._splits)
         if folded:
             module = fold_batchnorm(module)
         with self._shortage_explained():
@@ -341,7 +296,7 @@ class Teacher:
             return self._loaded[2]
         self._loaded = None
         header = member.header
-        module = fold_batchnorm(_module(member, self._splits))
+        module = fold_batchnorm(network_of(member, self._splits))
         module = placed(module, self._device, chosen.memory_format).to(chosen.torch_dtype)
         normalize = Normalize(
             header.mean, header.std, device=self._device, memory_format=chosen.memory_format

@@ -14,8 +14,8 @@ from compress.errors import ConfigError, InputError
 from compress.stages import teaching
 from compress.stages.train import train
 from compress.stages.training_run import load_splits
+from compress.training.members import Member
 from compress.training.soft_labels import SoftLabels
-from compress.training.teachers import Member
 from tests.notes import Notes
 from tests.tiny_stages import place, train_config
 from tests.tiny_training import (
@@ -178,7 +178,7 @@ def test_pinned_members_come_back_unchanged(splits: Splits) -> None:
     found = members(splits, FILE, "one")
     pins = json.loads(json.dumps(teaching.pinned(found)))
     again = teaching.unpinned(pins, splits)
-    assert [m.weights.sha256 for m in again] == [m.weights.sha256 for m in found]
+    assert [m.sha256 for m in again] == [m.sha256 for m in found]
     assert [(m.source, m.foreign) for m in again] == [(FILE, True), ("one", False)]
 
 

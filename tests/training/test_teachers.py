@@ -15,14 +15,15 @@ from torch import Tensor, nn
 
 from compress import evaluate
 from compress.config.specs import Augmentation
-from compress.errors import ConfigError, InputError, MachineError
+from compress.errors import ConfigError, MachineError
 from compress.models import cost, weights
 from compress.models.folding import fold_batchnorm
 from compress.training import teachers
 from compress.training.formats import Format
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
-from compress.training.teachers import Trust, read_member
-from tests.tiny_training import CPU, SHIFTS, digits, hungry, schedule, teacher, teacher_file
+from compress.training.members import network_of
+from compress.training.teachers import Trust
+from tests.tiny_training import CPU, SHIFTS, digits, hungry, schedule, teacher
 
 BF16 = Format(dtype="bfloat16")
 
@@ -119,7 +120,7 @@ def test_a_lower_format_is_measured_against_float32(tmp_path: Path) -> None:
     asked = teacher(tmp_path)
     pixels = as_tensor(digits().validation, CPU)
     exact = by_hand(tmp_path / "teacher-0.safetensors", pixels)
-    model = weights.instantiate(asked.members[0].weights, digits().class_names)
+    model = network_of(asked.members[0], digits())
     rounded = model.to(torch.bfloat16)
     normalize = Normalize(
         digits().mean, digits().std, device=CPU, memory_format=torch.channels_last
@@ -223,7 +224,7 @@ def test_it_describes_itself(tmp_path: Path) -> None:
     asked = teacher(tmp_path, seeds=(0, 1))
     validation, test = asked.evaluation()
     described = asked.describe(validation, test)
-    model = weights.instantiate(asked.members[0].weights, digits().class_names)
+    model = network_of(asked.members[0], digits())
     assert described.name == "ensemble of 2"
     assert described.parameters == 2 * cost.parameters(model)
     assert described.macs == 2 * cost.macs(model, 8)
@@ -231,14 +232,8 @@ def test_it_describes_itself(tmp_path: Path) -> None:
     assert described.top1 == (test.argmax(1) == digits().test.known_labels).mean()
     assert described.val_top1 == (validation.argmax(1) == digits().validation.known_labels).mean()
     assert described.splits_sha256 == digits().sha256
-    assert described.weights_sha256 == tuple(m.weights.sha256 for m in asked.members)
+    assert described.weights_sha256 == tuple(m.sha256 for m in asked.members)
     assert (described.number_format, described.format_agreement) == ("float32", 1.0)
-
-
-def test_a_teacher_of_other_classes_is_refused(tmp_path: Path) -> None:
-    path = teacher_file(tmp_path / "t.safetensors", class_names=("cat", "dog"))
-    with pytest.raises(InputError, match="classes"):
-        read_member(path, {}, digits(), source="t", foreign=True)
 
 
 def test_a_live_teacher_is_frozen_and_evaluating(tmp_path: Path) -> None:
