@@ -9,6 +9,7 @@ from compress.files import write_text
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow
 from compress.records.document import Environment
 from compress.records.recipe import RecipeRecord
+from compress.render.gains import gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -16,8 +17,6 @@ from compress.render.numbers import (
     percent,
     percent_range,
     points,
-    points_range,
-    verdict,
 )
 from compress.render.tables.distill import LESSONS
 
@@ -61,13 +60,6 @@ def table(heads: Row, rows: Sequence[Row]) -> list[str]:
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
-def gain(value: float | None, low: float | None, high: float | None) -> str:
-    """A gain in points with its range and what that says."""
-    if value is None or low is None or high is None:
-        return points(value)
-    return f"{points(value)} ({points_range(low, high)}) {verdict(low, high)}"
-
-
 def name_of(label: str, role: str) -> str:
     """A student's label, with what it is where it had no teacher."""
     return f"{label}, no KD" if role == "control" else label
@@ -79,7 +71,7 @@ def _of_seeds(row: SummaryRow) -> Row:
         str(row.seeds),
         f"{percent(row.top1_mean)} ± {percent(row.top1_sd)}",
         f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
-        gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high),
+        str(gain_over_seeds(row)),
     )
 
 
@@ -89,7 +81,7 @@ def _of_one(row: StudentRow) -> Row:
         "1",
         f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
         percent(row.last_top1),
-        gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+        str(gain_of_row(row, alone=True)),
     )
 
 
@@ -153,7 +145,7 @@ def _details(result: DistillRecord) -> list[str]:
             name_of(row.label, row.role),
             f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
             *(percent(value) for value in (row.last_top1, row.val_top1, row.train_top1)),
-            gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+            str(gain_of_row(row, alone=not result.summary)),
             *(percent(row.agreement), percent(row.ece)),
             *(amount(row.parameters), amount(row.macs), duration(row.seconds)),
         )

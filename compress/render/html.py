@@ -6,8 +6,9 @@ from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets
+from compress.render.gains import HELPS, HURTS, NOISE
 from compress.render.html_style import STYLE
-from compress.render.numbers import HELPS, HURTS, NOISE, percent
+from compress.render.numbers import percent
 from compress.render.report_figures import (
     Figure,
     confusion_figure,

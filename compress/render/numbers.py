@@ -2,9 +2,6 @@
 
 Range = tuple[float, float]
 
-NOISE = "within noise"
-HURTS = "KD hurts"
-HELPS = "KD helps"
 ABSENT = "-"
 
 
@@ -26,20 +23,6 @@ def percent_range(low: float, high: float) -> str:
 def points_range(low: float, high: float) -> str:
     """An interval of differences in percentage points: `-0.10 to +0.94`."""
     return f"{points(low)} to {points(high)}"
-
-
-def verdict(low: float | None, high: float | None) -> str:
-    """What the interval of a KD gain says; empty where there is no interval.
-
-    Args:
-        low: Lower end, a difference of fractions.
-        high: Upper end.
-    """
-    if low is None or high is None:
-        return ""
-    if low > 0:
-        return HELPS
-    return HURTS if high < 0 else NOISE
 
 
 def amount(number: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from compress.records.distill import DistillRecord, StudentRow, SummaryRow
 from compress.records.report import Answers, RunReport, families
+from compress.render.gains import Gain, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -12,8 +13,6 @@ from compress.render.numbers import (
     percent,
     percent_range,
     points,
-    points_range,
-    verdict,
 )
 from compress.render.tables.distill import LESSONS, in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
@@ -74,8 +73,7 @@ def headlines(run: RunReport) -> list[str]:
                 f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
                 f"{part_of(teacher.parameters, row.parameters)} parameters"
             )
-        text += _gain_words(row.kd_gain, row.kd_gain_low, row.kd_gain_high)
-        sentences.append(text + ".")
+        sentences.append(text + _gain_words(gain_of_row(row, alone=True)) + ".")
     return sentences
 
 
@@ -92,20 +90,14 @@ def _summary_sentence(one: SummaryRow) -> str:
         f"{one.label}: {percent(one.top1_mean)} ± {percent(one.top1_sd)}% top-1 over "
         f"{one.seeds} seeds"
     )
-    return text + _gain_words(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high) + "."
+    return text + _gain_words(gain_over_seeds(one)) + "."
 
 
-def _gain_words(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
+def _gain_words(gain: Gain) -> str:
+    if gain.points == ABSENT:
         return ""
-    said = verdict(low, high)
-    return f"; {points(value)} points over its control" + (f": {said}" if said else "")
-
-
-def _gain_cell(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None or low is None or high is None:
-        return points(value)
-    return f"{points(value)} ({points_range(low, high)}) {verdict(low, high)}"
+    said = f": {gain.verdict}" if gain.verdict else ""
+    return f"; {gain.points} points over its control{said}"
 
 
 def accuracy(run: RunReport) -> Sheet:
@@ -126,7 +118,7 @@ def accuracy(run: RunReport) -> Sheet:
         (
             _name(row),
             *_accuracies(row),
-            _gain_cell(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+            str(gain_of_row(row, alone=not result.summary)),
             percent(row.agreement),
         )
         for row in in_order(run.rows)
@@ -198,7 +190,7 @@ def over_seeds(run: RunReport) -> Sheet | None:
                 str(one.seeds),
                 f"{percent(one.top1_mean)} ± {percent(one.top1_sd)}",
                 f"{percent(one.last_top1_mean)} ± {percent(one.last_top1_sd)}",
-                _gain_cell(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high),
+                str(gain_over_seeds(one)),
             )
             for one in run.result.summary
         ),
@@ -313,7 +305,7 @@ def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:
             (
                 row.label,
                 f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
-                _gain_cell(row.kd_gain, row.kd_gain_low, row.kd_gain_high),
+                str(gain_of_row(row, alone=True)),
                 amount(row.parameters),
                 amount(row.macs),
             )
@@ -325,7 +317,7 @@ def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:
         (
             one.label,
             f"{percent(one.top1_mean)} ± {percent(one.top1_sd)} ({one.seeds} seeds)",
-            _gain_cell(one.kd_gain_mean, one.kd_gain_low, one.kd_gain_high),
+            str(gain_over_seeds(one)),
             amount(firsts[one.label].parameters),
             amount(firsts[one.label].macs),
         )

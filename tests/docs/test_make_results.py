@@ -105,6 +105,8 @@ def test_several_seeds_are_a_mean_and_a_spread(script: Any) -> None:
     page = script.page([kept(summary=(summary,))], ABOUTS)
     assert "| small_cnn-kd | 20 | 3 | 92.00 ± 0.20 | +0.50 (+0.10 to +0.90) KD helps |" in page
     assert "| small_cnn-kd | 3 | 92.00 ± 0.20 | 91.90 ± 0.30 | +0.50 (+0.10" in page
+    assert "| -1.54 (-2.00 to -1.00) |" in page, "one of several seeds has no say"
+    assert "KD hurts" not in page
 
 
 def test_a_record_tells_its_command_machine_teacher_and_what_was_expected(script: Any) -> None:

@@ -11,7 +11,6 @@ from compress.render.numbers import (
     points,
     points_range,
     size,
-    verdict,
 )
 
 
@@ -27,23 +26,6 @@ def test_differences_keep_their_sign() -> None:
     assert points(-0.0232) == "-2.32"
     assert points(None) == "-"
     assert points_range(-0.001, 0.0094) == "-0.10 to +0.94"
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "words"),
-    [
-        (0.001, 0.02, "KD helps"),
-        (-0.001, 0.02, "within noise"),
-        (0.0, 0.02, "within noise"),
-        (-0.02, 0.0, "within noise"),
-        (-0.02, -0.001, "KD hurts"),
-        (None, None, ""),
-    ],
-)
-def test_an_interval_says_whether_the_gain_is_real(
-    low: float | None, high: float | None, words: str
-) -> None:
-    assert verdict(low, high) == words
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,17 @@ def test_seeds_and_ensembles_have_tables_where_there_are_any(
     assert ensembles.rows[0] == ("small_cnn", "3", "92.50 (92.00-93.00)", "90.00", "+2.50")
 
 
+def test_of_several_seeds_only_their_mean_is_judged(two_runs_report: ReportRecord) -> None:
+    run = two_runs_report.runs[0]
+    mean = report_sheets.over_seeds(run)
+    assert mean is not None
+    assert mean.rows[0][-1] == "+1.20 (+0.20 to +2.20) KD helps"
+    single = [
+        row[5] for row in report_sheets.accuracy(run).rows if row[0].startswith("small_cnn-s")
+    ]
+    assert single == ["+1.20 (-0.40 to +2.80)"] * 3
+
+
 def answers(classes: list[ClassRow]) -> Answers:
     return Answers(
         label="small_cnn",

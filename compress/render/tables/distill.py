@@ -9,19 +9,8 @@ from rich.text import Text
 
 from compress import evaluate
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
-from compress.render.numbers import (
-    ABSENT,
-    HELPS,
-    HURTS,
-    NOISE,
-    amount,
-    duration,
-    percent,
-    percent_range,
-    points,
-    points_range,
-    verdict,
-)
+from compress.render.gains import HELPS, HURTS, NOISE, Gain, gain_of_row, gain_over_seeds
+from compress.render.numbers import ABSENT, amount, duration, percent, percent_range, points
 from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
 
 MANY = 4
@@ -34,7 +23,7 @@ LESSONS = {
 }
 """What students learned from, by `DistillRecord.soft_labels`."""
 
-STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow", "": ""}
+STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow"}
 
 
 def table(record: DistillRecord) -> RenderableType:
@@ -75,17 +64,24 @@ def notes(record: DistillRecord) -> str:
         lines.append(
             "The teacher comes from outside: it may have been trained on the validation images."
         )
-    ranges = [(row.kd_gain_low, row.kd_gain_high) for row in record.summary or record.students]
+    judged = judged_gains(record)
     if gains and not record.summary:
         lines.append(
             "One seed: how much other seeds would differ is in no range; --seeds 0,1,2 measures it."
         )
-    compared = sum(low is not None for low, _ in ranges)
-    if compared >= MANY:
-        lines.append(f"{compared} gains are compared: of 20 such ranges, chance misplaces one.")
-    if any(verdict(low, high) == HURTS for low, high in ranges):
+    if len(judged) >= MANY:
+        lines.append(f"{len(judged)} gains are compared: of 20 such ranges, chance misplaces one.")
+    if any(one.verdict == HURTS for one in judged):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
+
+
+def judged_gains(record: DistillRecord) -> list[Gain]:
+    """The gains that have a say: means over seeds where there are several, else of each student."""
+    gains = [gain_over_seeds(row) for row in record.summary] or [
+        gain_of_row(row, alone=True) for row in record.students
+    ]
+    return [one for one in gains if one.verdict]
 
 
 def teacher_range(record: DistillRecord) -> tuple[float, float]:
@@ -122,25 +118,17 @@ def name(label: str, role: str, joint: str) -> Text:
     return text
 
 
-def gain(
-    value: float | None, low: float | None, high: float | None, joint: str, *, judged: bool = True
-) -> Text:
+def gain_cell(gain: Gain, joint: str) -> Text:
     """A KD gain with what its interval says, in the verdict's colour, and the interval.
 
     Args:
-        value: A difference of fractions, or None.
-        low: Lower end of its interval, or None.
-        high: Upper end.
+        gain: What to write.
         joint: Before the interval: a line break, or spaces.
-        judged: Whether to say it; a single seed of several has no say.
     """
-    said = verdict(low, high) if judged else ""
-    if value is None or low is None or high is None:
-        return Text(points(value))
-    text = Text(points(value))
-    if said:
-        text.append(f" {said}", style=STYLES[said])
-    return text.append(joint + points_range(low, high))
+    text = Text(gain.points)
+    if gain.verdict:
+        text.append(f" {gain.verdict}", style=STYLES[gain.verdict])
+    return text.append(joint + gain.range) if gain.range else text
 
 
 def _nothing(_row: TeacherRow) -> str:
@@ -168,9 +156,7 @@ def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
         "gain": _Column(
             "KD gain\npoints",
             _nothing,
-            lambda s: gain(
-                s.kd_gain, s.kd_gain_low, s.kd_gain_high, joint, judged=not record.summary
-            ),
+            lambda s: gain_cell(gain_of_row(s, alone=not record.summary), joint),
         ),
         "epoch": _Column("best\nepoch", _nothing, lambda s: str(s.selected_epoch)),
         "agreement": _Column("agrees\n%", _nothing, lambda s: percent(s.agreement)),
@@ -217,7 +203,7 @@ def summary_table(summary: Sequence[SummaryRow]) -> RenderableType:
                 f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
             ]
             if with_gain:
-                cells.append(gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high, joint))
+                cells.append(gain_cell(gain_over_seeds(row), joint))
             rows.append(cells)
         return grid([*heads, "mean KD gain\npoints"] if with_gain else heads, rows)
 

@@ -1,0 +1,72 @@
+"""What a teacher was worth, in words: one wording for tables, reports and pages."""
+
+from dataclasses import dataclass
+
+from compress.records.distill import StudentRow, SummaryRow
+from compress.render.numbers import points, points_range
+
+NOISE = "within noise"
+HURTS = "KD hurts"
+HELPS = "KD helps"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A KD gain as it is written; as text `+0.32 (-0.10 to +0.75) within noise`.
+
+    Attributes:
+        points: In percentage points with its sign; `-` where there is none.
+        range: Its 95% interval in points; empty where there is none.
+        verdict: What the range says; empty where it says nothing.
+    """
+
+    points: str
+    range: str = ""
+    verdict: str = ""
+
+    def __str__(self) -> str:
+        bracketed = f"({self.range})" if self.range else ""
+        return " ".join(part for part in (self.points, bracketed, self.verdict) if part)
+
+
+def gain(
+    value: float | None, low: float | None, high: float | None, *, judged: bool = True
+) -> Gain:
+    """A KD gain with its interval and what that says.
+
+    Args:
+        value: A difference of fractions, or None.
+        low: Lower end of its interval, or None.
+        high: Upper end.
+        judged: Whether the interval has a say.
+    """
+    if value is None or low is None or high is None:
+        return Gain(points(value))
+    return Gain(points(value), points_range(low, high), verdict(low, high) if judged else "")
+
+
+def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
+    """The KD gain of one seed.
+
+    Args:
+        row: The student or control.
+        alone: Whether it is the only seed; one of several has no say of its own.
+    """
+    return gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high, judged=alone)
+
+
+def gain_over_seeds(row: SummaryRow) -> Gain:
+    """The mean KD gain of several seeds."""
+    return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high)
+
+
+def verdict(low: float, high: float) -> str:
+    """What the interval of a KD gain says.
+
+    Args:
+        low: Lower end, a difference of fractions.
+        high: Upper end.
+    """
+    if low > 0:
+        return HELPS
+    return HURTS if high < 0 else NOISE

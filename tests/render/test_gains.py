@@ -1,0 +1,57 @@
+"""What a teacher was worth, in words."""
+
+import pytest
+
+from compress.records.distill import SummaryRow
+from compress.render.gains import Gain, gain, gain_of_row, gain_over_seeds, verdict
+from tests.fake_run import student
+
+HELPED = student("small_cnn", kd_gain=0.0154, kd_gain_low=0.01, kd_gain_high=0.02)
+
+
+def over_seeds(*, seeds: int = 3, low: float = 0.002, high: float = 0.022) -> SummaryRow:
+    return SummaryRow(
+        label="small_cnn",
+        role="student",
+        seeds=seeds,
+        top1_mean=0.9,
+        top1_sd=0.003,
+        last_top1_mean=0.899,
+        last_top1_sd=0.004,
+        kd_gain_mean=(low + high) / 2,
+        kd_gain_low=low,
+        kd_gain_high=high,
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.001, 0.02, "KD helps"),
+        (-0.001, 0.02, "within noise"),
+        (0.0, 0.02, "within noise"),
+        (-0.02, 0.0, "within noise"),
+        (-0.02, -0.001, "KD hurts"),
+    ],
+)
+def test_an_interval_says_whether_the_gain_is_real(low: float, high: float, words: str) -> None:
+    assert verdict(low, high) == words
+
+
+def test_a_gain_is_written_with_its_range_and_verdict() -> None:
+    assert str(gain(0.0032, -0.001, 0.0075)) == "+0.32 (-0.10 to +0.75) within noise"
+    assert str(gain(0.0032, -0.001, 0.0075, judged=False)) == "+0.32 (-0.10 to +0.75)"
+
+
+def test_without_a_range_nothing_is_judged() -> None:
+    assert str(gain(0.0032, None, None)) == "+0.32"
+    assert gain(None, None, None) == Gain("-")
+
+
+def test_only_a_seed_that_stands_alone_has_a_say() -> None:
+    assert str(gain_of_row(HELPED, alone=True)) == "+1.54 (+1.00 to +2.00) KD helps"
+    assert str(gain_of_row(HELPED, alone=False)) == "+1.54 (+1.00 to +2.00)"
+
+
+def test_the_mean_over_seeds_has_a_say() -> None:
+    assert str(gain_over_seeds(over_seeds())) == "+1.20 (+0.20 to +2.20) KD helps"
