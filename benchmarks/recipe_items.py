@@ -1,9 +1,10 @@
 """What run_recipes.py runs, in this order, and how later items follow from earlier ones."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from compress.config import recipes
 from compress.records.recipe import RecipeRecord
 
 KD = "ce:weight=0.1 + kd:weight=0.9,temperature=4"
@@ -33,10 +34,10 @@ def kd_and_the_best_other(records: Records) -> list[str]:
 
 
 def the_winner_for_longer(records: Records) -> list[str]:
-    """The better of the two, with twice the epochs and three seeds."""
+    """The better of the two, with three seeds."""
     scores = _mean_val_top1(records["cifar10-small-cnn-seeds"])
     winner = max(scores, key=scores.__getitem__)
-    return ["--sweep", f"loss={winner}", "--seeds", "0,1,2", "--epochs", "40"]
+    return ["--sweep", f"loss={winner}", "--seeds", "0,1,2"]
 
 
 def one_student(_records: Records) -> list[str]:
@@ -55,8 +56,10 @@ class Item:
         needs: Items whose records the flags or the teacher depend on.
         outside: Whether the published ResNet-56 teaches.
         members: Item whose students teach together.
+        epochs: Instead of the recipe's.
         cpu_epochs: On a CPU, so many epochs instead of the recipe's.
         gpu: Left out without a GPU unless it is named.
+        stem: Begins the names of records with other epochs than the item's; None where `name` does.
     """
 
     name: str
@@ -65,13 +68,20 @@ class Item:
     needs: tuple[str, ...] = ()
     outside: bool = False
     members: str | None = None
+    epochs: int | None = None
     cpu_epochs: int | None = None
     gpu: bool = False
+    stem: str | None = None
 
     @property
     def recipe(self) -> str:
         """The recipe it starts from."""
         return self.of or self.name
+
+    @property
+    def own_teacher(self) -> bool:
+        """Whether its teacher is trained for it alone, by the recipe."""
+        return not self.outside and self.members is None
 
     def changes(self, records: Records, *, gpu: bool, epochs: int | None) -> list[str]:
         """The flags that make it another experiment than its recipe.
@@ -81,8 +91,29 @@ class Item:
             gpu: Whether it will run on a GPU.
             epochs: Asked for by hand.
         """
-        fewer = epochs or (None if gpu else self.cpu_epochs)
-        return [*self.flags(records), *(["--epochs", str(fewer)] if fewer else [])]
+        wanted = epochs or (None if gpu else self.cpu_epochs)
+        if wanted is None or self.whole_epochs == {wanted}:
+            wanted = self.epochs
+        return [*self.flags(records), *(["--epochs", str(wanted)] if wanted else [])]
+
+    @property
+    def whole_epochs(self) -> set[int]:
+        """How many epochs it has, run whole: of the students, and of its own teacher."""
+        if self.epochs:
+            return {self.epochs}
+        tables = recipes.load(self.recipe)
+        commands = ("train", "distill") if self.own_teacher else ("distill",)
+        return {tables[command]["epochs"] for command in commands}
+
+    def record_name(self, changes: Sequence[str]) -> str:
+        """What its record and run directory are called: other epochs, another name."""
+        asked = epochs_of(changes)
+        return self.name if asked == self.epochs else f"{self.stem or self.name}-{asked}-epochs"
+
+
+def epochs_of(changes: Sequence[str]) -> int | None:
+    """The epochs that flags ask for."""
+    return int(changes[changes.index("--epochs") + 1]) if "--epochs" in changes else None
 
 
 ITEMS = (
@@ -102,6 +133,8 @@ ITEMS = (
         flags=the_winner_for_longer,
         needs=("cifar10-small-cnn-seeds",),
         outside=True,
+        epochs=40,
+        stem="cifar10-small-cnn-winner",
     ),
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),

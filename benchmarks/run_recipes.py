@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from recipe_items import ITEMS, Item, Records
+from recipe_items import ITEMS, Item, Records, epochs_of
 
 from compress.errors import CompressError, InputError
 from compress.files import write_text
@@ -66,15 +66,42 @@ class Places:
     teachers: Path | None
 
 
+def kept(item: Item, changes: Sequence[str], places: Places) -> RecipeRecord | None:
+    """The record of an item with just these changes; None where there is none.
+
+    Records that were shortened once had the name of whole ones.
+    """
+    for folder in (places.records, RECORDS):
+        for name in dict.fromkeys((item.record_name(changes), item.name)):
+            path = folder / f"{name}.json"
+            if path.is_file():
+                record = RecipeRecord.read(path)
+                if record.recipe == item.recipe and record.changes == shlex.join(changes):
+                    return record
+    return None
+
+
 def read_records(places: Places) -> dict[str, RecipeRecord]:
-    """The records that are there, by item."""
-    found = {}
+    """The records of items that were run whole, by item."""
+    found: dict[str, RecipeRecord] = {}
     for item in ITEMS:
-        for folder in (places.records, RECORDS):
-            path = folder / f"{item.name}.json"
-            if item.name not in found and path.is_file():
-                found[item.name] = RecipeRecord.read(path)
+        if all(name in found for name in item.needs):
+            record = kept(item, item.changes(found, gpu=True, epochs=None), places)
+            if record is not None:
+                found[item.name] = record
     return found
+
+
+def changes_now(item: Item, records: Records, *, gpu: bool, epochs: int | None) -> list[str]:
+    """The flags an item would be run with now.
+
+    Args:
+        item: Its needs have records.
+        records: Of what was run whole; a machine shortens nothing that is among it.
+        gpu: Whether it will run on a GPU.
+        epochs: Asked for by hand.
+    """
+    return item.changes(records, gpu=gpu or item.name in records, epochs=epochs)
 
 
 def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
@@ -83,9 +110,8 @@ def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
     Raises:
         InputError: The published ResNet-56 is not here.
     """
-    fewer = [changes[i + 1] for i, flag in enumerate(changes) if flag == "--epochs"]
-    suffix = f"-{fewer[0]}-epochs" if fewer and not item.name.endswith("-epochs") else ""
-    folder = places.runs / f"{item.name}{suffix}"
+    folder = places.runs / item.record_name(changes)
+    epochs = epochs_of(changes)
     steps = []
     if item.outside:
         if places.teachers is None or not (places.teachers / RESNET56).is_file():
@@ -98,8 +124,8 @@ def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
         teacher = f"{places.runs / item.members}:students=all"
     else:
         own = folder.with_name(f"{folder.name}-teacher")
-        epochs = ["--epochs", fewer[0]] if fewer else []
-        train = ["train", "--recipe", item.recipe, *epochs, "--run-dir", str(own)]
+        fewer = ["--epochs", str(epochs)] if epochs else []
+        train = ["train", "--recipe", item.recipe, *fewer, "--run-dir", str(own)]
         steps.append(Step(train, own))
         teacher = str(own)
     distill = ["distill", "--recipe", item.recipe, "--teacher", teacher, *changes]
@@ -203,7 +229,7 @@ def run_item(
         if code:
             return code
     record = RecipeRecord(
-        name=item.name,
+        name=item.record_name(changes),
         recipe=item.recipe,
         changes=shlex.join(changes),
         commands=tuple(shown(step.arguments, places) for step in steps),
@@ -211,26 +237,28 @@ def run_item(
         result=DistillRecord.read(steps[-1].folder / RECORD),
         remark=remark,
     )
-    write_text(places.records / f"{item.name}.json", record.to_json())
+    write_text(places.records / f"{record.name}.json", record.to_json())
     header = f", then name it in the header of {item.recipe}.toml" if not changes else ""
     print(
-        f"== {item.name}: done; now run docs/make_results.py{header}", file=sys.stderr, flush=True
+        f"== {record.name}: done; now run docs/make_results.py{header}", file=sys.stderr, flush=True
     )
     return 0
 
 
-def show(items: Sequence[Item], records: Records, places: Places, *, gpu: bool) -> None:
+def show(items: Sequence[Item], places: Places, *, gpu: bool, epochs: int | None) -> None:
     """Print what is done and what is left."""
+    records = read_records(places)
     for item in items:
-        if item.name in records:
-            print(f"done   {item.name}")
-            continue
         missing = [name for name in item.needs if name not in records]
         if missing:
             print(f"later  {item.name}: after {', '.join(missing)}")
             continue
+        changes = changes_now(item, records, gpu=gpu, epochs=epochs)
+        if kept(item, changes, places) is not None:
+            print(f"done   {item.record_name(changes)}")
+            continue
         try:
-            steps = steps_of(item, item.changes(records, gpu=gpu, epochs=None), places)
+            steps = steps_of(item, changes, places)
         except InputError as error:
             print(f"left   {item.name}: {error.message}")
             continue
@@ -289,7 +317,7 @@ def main(arguments: Sequence[str]) -> int:
     gpu = has_gpu(options.device)
     chosen = [item for item in ITEMS if options.only in (None, item.name)]
     if options.list:
-        show(chosen, read_records(places), places, gpu=gpu)
+        show(chosen, places, gpu=gpu, epochs=options.epochs)
         return 0
     budget = Budget(options.minutes)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -298,11 +326,13 @@ def main(arguments: Sequence[str]) -> int:
     failed = 0
     for item in chosen:
         records = read_records(places)
-        if item.name in records or (item.gpu and not gpu and options.only is None):
+        if item.gpu and not gpu and options.only is None:
             continue
         if budget.is_over() or any(name not in records for name in item.needs):
             continue
-        changes = item.changes(records, gpu=gpu, epochs=options.epochs)
+        changes = changes_now(item, records, gpu=gpu, epochs=options.epochs)
+        if kept(item, changes, places) is not None:
+            continue
         try:
             code = run_item(item, changes, places, budget, more, remark=options.remark)
         except CompressError as error:
@@ -310,7 +340,7 @@ def main(arguments: Sequence[str]) -> int:
             code = error.exit_code
         if code != INTERRUPTED or not budget.is_over():
             failed = failed or code
-    show(chosen, read_records(places), places, gpu=gpu)
+    show(chosen, places, gpu=gpu, epochs=options.epochs)
     return INTERRUPTED if budget.interrupted else failed
 
 

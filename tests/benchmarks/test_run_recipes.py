@@ -1,5 +1,6 @@
 """The script that runs the recipes: what it asks for, what it keeps, and how it stops."""
 
+import json
 import shlex
 import signal
 import sys
@@ -19,6 +20,7 @@ from compress.config.distill import DistillConfig, plan_students
 from compress.records.recipe import RecipeRecord
 from compress.runs import RECORD
 from compress.stages.distill import check_plans
+from tests.conftest import ROOT
 from tests.fake_run import make_run, record, student
 from tests.scripts import load_script
 
@@ -149,6 +151,32 @@ def test_a_cpu_may_get_fewer_epochs_for_teacher_and_students(script: Any, places
     assert item.changes({}, gpu=True, epochs=3) == ["--epochs", "3"]
 
 
+def test_as_many_epochs_as_the_recipe_has_are_no_change(script: Any) -> None:
+    by_name = {item.name: item for item in script.ITEMS}
+    origin = by_name["origin-cifar10-resnet50-mobilenetv2"]
+    assert origin.changes({}, gpu=False, epochs=40) == []
+    # six of the teacher and ten of the students: ten for both is another experiment
+    assert by_name["digits"].changes({}, gpu=True, epochs=10) == ["--epochs", "10"]
+
+
+def test_epochs_asked_for_displace_those_of_the_item(
+    script: Any, places: Any, earlier: dict[str, RecipeRecord]
+) -> None:
+    by_name = {item.name: item for item in script.ITEMS}
+    longer = by_name["cifar10-small-cnn-40-epochs"]
+    changes = longer.changes(earlier, gpu=False, epochs=3)
+    assert changes == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "3"]
+    (step,) = script.steps_of(longer, changes, places)
+    assert step.arguments.count("--epochs") == 1
+    assert step.folder.name == "cifar10-small-cnn-winner-3-epochs"
+    # another experiment than the recipe itself with three epochs
+    short = by_name["cifar10-small-cnn"]
+    (other,) = script.steps_of(short, short.changes({}, gpu=False, epochs=3), places)
+    assert other.folder.name == "cifar10-small-cnn-3-epochs"
+    assert longer.changes(earlier, gpu=False, epochs=40) == [*changes[:-1], "40"]
+    assert longer.record_name([*changes[:-1], "40"]) == longer.name
+
+
 def test_a_kept_command_names_no_place_of_this_machine(script: Any, places: Any) -> None:
     (item,) = [one for one in script.ITEMS if one.name == "cifar10-small-cnn"]
     (step,) = script.steps_of(item, [], places)
@@ -201,9 +229,9 @@ def pretend(
         signal.signal(number, handler)
 
 
-def run(script: Any, tmp_path: Path, *arguments: str) -> int:
+def run(script: Any, tmp_path: Path, *arguments: str, device: str = "cpu") -> int:
     folders = ["--runs", str(tmp_path / "runs"), "--records", str(tmp_path / "records")]
-    code: int = script.main([*arguments, *folders, "--device", "cpu"])
+    code: int = script.main([*arguments, *folders, "--device", device])
     return code
 
 
@@ -229,6 +257,88 @@ def test_what_is_complete_is_kept_and_not_run_again(
     assert f"done   {ORIGIN}" in capsys.readouterr().out
 
 
+SHORTENED = "origin-cifar10-resnet50-mobilenetv2"
+
+
+def written(tmp_path: Path) -> dict[str, str]:
+    """The changes of each record by its file's name."""
+    files = (tmp_path / "records").iterdir()
+    return {path.stem: RecipeRecord.read(path).changes for path in files}
+
+
+def test_a_shortened_run_is_kept_beside_the_whole_one_and_never_counts_as_it(
+    script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(script, tmp_path, "--only", SHORTENED) == 0
+    assert written(tmp_path) == {f"{SHORTENED}-25-epochs": "--epochs 25"}
+    capsys.readouterr()
+    assert run(script, tmp_path, "--only", SHORTENED) == 0
+    assert f"done   {SHORTENED}-25-epochs\n" == capsys.readouterr().out
+    assert len(pretend.ran) == 2
+
+    assert run(script, tmp_path, "--only", SHORTENED, "--epochs", "3") == 0
+    assert len(pretend.ran) == 4
+    assert run(script, tmp_path, "--only", SHORTENED, device="cuda") == 0
+    assert len(pretend.ran) == 6
+    assert "--epochs" not in pretend.ran[-1]
+    assert written(tmp_path) == {
+        SHORTENED: "",
+        f"{SHORTENED}-3-epochs": "--epochs 3",
+        f"{SHORTENED}-25-epochs": "--epochs 25",
+    }
+    # as many epochs as the recipe has: that is done
+    assert run(script, tmp_path, "--only", SHORTENED, "--epochs", "40", device="cuda") == 0
+    assert len(pretend.ran) == 6
+
+
+def test_what_was_run_whole_is_not_run_shortened_unless_it_is_asked_for(
+    script: Any, pretend: type[Pretend], tmp_path: Path
+) -> None:
+    assert run(script, tmp_path, "--only", SHORTENED, device="cuda") == 0
+    assert run(script, tmp_path, "--only", SHORTENED) == 0
+    assert len(pretend.ran) == 2
+    assert run(script, tmp_path, "--only", SHORTENED, "--epochs", "25") == 0
+    assert len(pretend.ran) == 4
+
+
+def test_a_shortened_record_under_the_name_of_a_whole_one_is_known_for_what_it_is(
+    script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(script, tmp_path, "--only", SHORTENED) == 0
+    records = tmp_path / "records"
+    (records / f"{SHORTENED}-25-epochs.json").rename(records / f"{SHORTENED}.json")
+    capsys.readouterr()
+    assert run(script, tmp_path, "--list", "--only", SHORTENED) == 0
+    assert capsys.readouterr().out.startswith("done ")
+    assert run(script, tmp_path, "--list", "--only", SHORTENED, device="cuda") == 0
+    assert capsys.readouterr().out.startswith("left ")
+
+
+def test_what_follows_from_an_item_waits_for_it_to_be_run_whole(
+    script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "records").mkdir()
+    shortened = kept("cifar10-small-cnn", {KD: [0.95], DIST: [0.92]})
+    shortened = shortened.model_copy(update={"changes": "--epochs 3"})
+    (tmp_path / "records" / "cifar10-small-cnn.json").write_text(shortened.to_json())
+    assert run(script, tmp_path, "--list", "--only", "cifar10-small-cnn-seeds") == 0
+    assert capsys.readouterr().out == "later  cifar10-small-cnn-seeds: after cifar10-small-cnn\n"
+
+
+def test_every_record_of_a_whole_run_in_the_repository_counts_as_done(
+    script: Any, tmp_path: Path
+) -> None:
+    folder = ROOT / "benchmarks" / "records"
+    found = [json.loads(path.read_text(encoding="utf-8")) for path in folder.glob("*.json")]
+    whole = {
+        record["name"]
+        for record in found
+        if {"recipe", "commands", "result"} <= set(record) and not record["changes"]
+    }
+    assert whole >= {"digits", "cifar10-two-block-cnn", "origin-cifar10-alexnet-three-students"}
+    assert whole <= script.read_records(script.Places(tmp_path, folder, None)).keys()
+
+
 def test_a_failure_keeps_nothing_and_lets_the_next_item_run(
     script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -238,7 +348,7 @@ def test_a_failure_keeps_nothing_and_lets_the_next_item_run(
     assert recipes_run[0] == "origin-cifar10-alexnet-three-students"
     assert ORIGIN in recipes_run
     written = {path.stem for path in (tmp_path / "records").iterdir()}
-    assert written == {"origin-cifar10-resnet50-mobilenetv2", ORIGIN, "digits"}
+    assert written == {f"{SHORTENED}-25-epochs", ORIGIN, "digits"}
     shown = capsys.readouterr()
     assert "left   origin-cifar10-alexnet-three-students: train not begun" in shown.out
     assert "left   cifar10: train not begun, then distill not begun; made for a GPU" in shown.out
