@@ -94,12 +94,22 @@ class Teaching:
         Raises:
             InputError: They are missing or damaged, and there is no teacher to compute them.
         """
+        return torch.from_numpy(self._obtain(view)[0]).to(self._device)
+
+    def fill(self, view: View) -> bool:
+        """Store the answers to a view where they are missing or damaged; whether they were.
+
+        Raises:
+            InputError: They were, and there is no teacher to compute them.
+        """
+        return self._obtain(view)[1]
+
+    def _obtain(self, view: View) -> tuple[NDArray[np.float16], bool]:
+        """A view's answers as stored, and whether they had to be computed."""
         if self._world.size > 1:
-            array = self._together(view)
-        else:
-            fill = None if self._teacher is None else (lambda: self._answer(view))
-            array, _ = self.stored.obtain(view.digest, fill, damaged=self._progress.note)
-        return torch.from_numpy(array).to(self._device)
+            return self._together(view)
+        fill = None if self._teacher is None else (lambda: self._answer(view))
+        return self.stored.obtain(view.digest, fill, tell=self._progress.note)
 
     def _answer(self, view: View) -> NDArray[np.float32]:
         if self._teacher is None:
@@ -114,7 +124,7 @@ class Teaching:
         self._progress.finish()
         return logits
 
-    def _together(self, view: View) -> NDArray[np.float16]:
+    def _together(self, view: View) -> tuple[NDArray[np.float16], bool]:
         """All ranks compute, rank 0 reads and writes, everyone trains on the values as stored.
 
         The values come over the wire: only rank 0 needs the folder of soft labels. (The run
@@ -126,17 +136,17 @@ class Teaching:
             world.from_main(lambda: None)  # nothing stored: the others compute their share
             return self._answer(view)
 
-        def stored() -> NDArray[np.float16] | None:
+        def stored() -> tuple[NDArray[np.float16], bool] | None:
             fill = None if self._teacher is None else asking
-            return self.stored.obtain(view.digest, fill, damaged=self._progress.note)[0]
+            return self.stored.obtain(view.digest, fill, tell=self._progress.note)
 
-        array = world.from_main(stored)
-        if array is None:
+        obtained = world.from_main(stored)
+        if obtained is None:
             self._answer(view)
-            array = world.from_main(stored)
-        if array is None:
+            obtained = world.from_main(stored)
+        if obtained is None:
             raise ValueError("rank 0 asked twice")
-        return array
+        return obtained
 
     def features(self, batch: Batch) -> Mapping[str, Tensor]:
         """The live teacher's features of a batch by module path.

@@ -8,6 +8,26 @@ from compress.data.images import Splits
 from compress.data.views import View
 
 
+def training_view(splits: Splits, augmentation: Augmentation, *, seed: int, number: int) -> View:
+    """One of the views of the training images that a seed names.
+
+    Args:
+        splits: The data.
+        augmentation: What the view does.
+        seed: Names the family of views.
+        number: Of the view in its family, from 0.
+    """
+    return View(
+        dataset_sha256=splits.sha256,
+        split="train",
+        count=splits.train.count,
+        image_size=splits.image_size,
+        augmentation=augmentation,
+        seed=seed,
+        number=number,
+    )
+
+
 @dataclass(frozen=True)
 class Schedule:
     """What all students of a run share.
@@ -40,15 +60,8 @@ class Schedule:
 
     def view(self, splits: Splits, epoch: int) -> View:
         """The view of an epoch, from 0."""
-        return View(
-            dataset_sha256=splits.sha256,
-            split="train",
-            count=splits.train.count,
-            image_size=splits.image_size,
-            augmentation=self.augmentation,
-            seed=self.view_seed,
-            number=epoch if self.views is None else epoch % self.views,
-        )
+        number = epoch if self.views is None else epoch % self.views
+        return training_view(splits, self.augmentation, seed=self.view_seed, number=number)
 
     def all_views(self, splits: Splits) -> list[View]:
         """Every view of the training, once."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,8 @@ EVALUATION = "evaluation.safetensors"
 VIEWS = "views"
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What the system says of a file in a folder that may only be read."""
+REFILL = "`compress soft-labels --teacher …` computes it again"
+MIB = 2**20
 
 
 def _digest(arrays: dict[str, NDArray[Any]]) -> str:
@@ -50,9 +52,9 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path} is damaged: {error}") from error
+        raise InputError(f"{path} is damaged: {error}", hint=REFILL) from error
     if metadata.get("sha256") != _digest(arrays):
-        raise InputError(f"{path} is damaged: its content does not match its sha256")
+        raise InputError(f"{path} is damaged: its content does not match its sha256", hint=REFILL)
     return arrays
 
 
@@ -78,6 +80,7 @@ class SoftLabels:
     def __init__(self, folder: Path, *, limit_bytes: int) -> None:
         self.folder = folder
         self._limit_bytes = limit_bytes
+        self._outgrown = False
 
     @property
     def key(self) -> str:
@@ -134,7 +137,7 @@ class SoftLabels:
         """
         path = self.view_path(digest)
         if not path.is_file():
-            raise InputError(f"{path} is missing: the teacher's answers to a view")
+            raise InputError(f"{path} is missing: the teacher's answers to a view", hint=REFILL)
         logits: NDArray[np.float16] = _read(path)["logits"]
         with suppress(OSError):
             os.utime(path)  # least recently used goes first
@@ -149,12 +152,22 @@ class SoftLabels:
         _write(self.view_path(digest), {"logits": relative(logits)})
         make_room(self.folder.parent, self._limit_bytes)
 
+    def _tell_if_outgrown(self, tell: Callable[[str], None]) -> None:
+        """Say once that what runs use is larger than the limit."""
+        size = sum(view.size_bytes for view in _views(self.folder.parent))
+        if size > self._limit_bytes and not self._outgrown:
+            self._outgrown = True
+            tell(
+                f"{self.folder.parent} holds {size / MIB:.1f} MiB of views, more than its limit of "
+                f"{self._limit_bytes / MIB:g} MiB: what a run uses is not removed"
+            )
+
     def obtain(
         self,
         digest: str,
         fill: Callable[[], NDArray[np.float32]] | None,
         *,
-        damaged: Callable[[str], None],
+        tell: Callable[[str], None],
     ) -> tuple[NDArray[np.float16], bool]:
         """Read a view's answers; compute and store them where they are missing or damaged.
 
@@ -163,7 +176,8 @@ class SoftLabels:
         Args:
             digest: The view's.
             fill: Computes the logits, shape (images, classes); None where there is no teacher.
-            damaged: Told, in one line, of a file that is rebuilt.
+            tell: Told, in one line, of a file that is rebuilt, and once of a folder that outgrew
+                its limit.
 
         Returns:
             The stored values, and whether they had to be computed.
@@ -178,13 +192,14 @@ class SoftLabels:
             try:
                 return self.read(digest), False
             except InputError as error:
-                damaged(f"{error.message}; computing it again")
+                tell(f"{error.message}; computing it again")
         with self._filling():
             if path.is_file():
                 with suppress(InputError):
                     return self.read(digest), False
                 path.unlink(missing_ok=True)
             self._write(digest, fill())
+            self._tell_if_outgrown(tell)
             return self.read(digest), True
 
     @contextmanager
@@ -233,6 +248,24 @@ class SoftLabels:
         return None
 
 
+class _StoredView(NamedTuple):
+    """A view's file; by age, oldest first, where they are sorted."""
+
+    used_ns: int
+    size_bytes: int
+    path: Path
+
+
+def _views(folder: Path, teacher: str = "*") -> list[_StoredView]:
+    """The views of one teacher or all, but for what another process removes meanwhile."""
+    views = []
+    for path in folder.glob(f"{teacher}/{VIEWS}/*.safetensors"):
+        with suppress(OSError):
+            status = path.stat()
+            views.append(_StoredView(status.st_mtime_ns, status.st_size, path))
+    return views
+
+
 def make_room(folder: Path, limit_bytes: int) -> list[Path]:
     """Remove the least recently used views until the folder fits; never those of a running run.
 
@@ -243,12 +276,8 @@ def make_room(folder: Path, limit_bytes: int) -> list[Path]:
     Returns:
         What was removed.
     """
-    views = []
-    for path in folder.glob(f"*/{VIEWS}/*.safetensors"):
-        with suppress(OSError):
-            status = path.stat()
-            views.append((status.st_mtime_ns, status.st_size, path))
-    total = sum(size for _, size, _ in views)
+    views = _views(folder)
+    total = sum(view.size_bytes for view in views)
     removed: list[Path] = []
     for _, size, path in sorted(views):
         if total <= limit_bytes:
@@ -291,7 +320,7 @@ def list_sets(folder: Path) -> list[SoftLabelSet]:
     for labels in stored_sets(folder):
         with suppress(InputError):
             described = labels.description()
-            views = list((labels.folder / VIEWS).glob("*.safetensors"))
+            views = _views(folder, labels.key)
             rows.append(
                 SoftLabelSet(
                     key=labels.key,
@@ -302,7 +331,7 @@ def list_sets(folder: Path) -> list[SoftLabelSet]:
                     format_agreement=described.format_agreement,
                     format_probability_error=described.format_probability_error,
                     views=len(views),
-                    size_bytes=sum(path.stat().st_size for path in views),
+                    size_bytes=sum(view.size_bytes for view in views),
                 )
             )
     return rows

@@ -11,9 +11,26 @@ import numpy as np
 import pytest
 
 from compress.errors import InputError
-from compress.training.soft_labels import SoftLabels, make_room, relative
+from compress.records.soft_labels import TeacherDescription
+from compress.training.soft_labels import SoftLabels, list_sets, make_room, relative
 
 LOGITS = np.array([[1.0, 3.0, 2.0], [-120.0, 0.5, 120.0]], dtype=np.float32)
+DESCRIBED = TeacherDescription(
+    name="small_cnn",
+    data="digits",
+    splits_sha256="0" * 64,
+    class_names=("a", "b", "c"),
+    weights_sha256=("1" * 64,),
+    parameters=1,
+    macs=1,
+    size_bytes=4,
+    top1=0.9,
+    val_top1=0.9,
+    foreign=False,
+    number_format="float32",
+    format_agreement=1.0,
+    format_probability_error=0.0,
+)
 
 
 def labels(folder: Path, key: str = "teacher-1", limit_bytes: int = 10**9) -> SoftLabels:
@@ -30,8 +47,8 @@ def test_rows_are_stored_relative_to_their_maximum() -> None:
 
 def test_the_first_run_sees_the_stored_values_too(tmp_path: Path) -> None:
     fine = LOGITS + np.float32(1e-4)
-    first, computed = labels(tmp_path).obtain("v", lambda: fine, damaged=refuse)
-    second, again = labels(tmp_path).obtain("v", lambda: refuse("asked"), damaged=refuse)
+    first, computed = labels(tmp_path).obtain("v", lambda: fine, tell=refuse)
+    second, again = labels(tmp_path).obtain("v", lambda: refuse("asked"), tell=refuse)
     assert computed
     assert not again
     assert first.dtype == np.float16
@@ -46,7 +63,7 @@ def test_a_damaged_file_is_named_and_computed_again(tmp_path: Path) -> None:
     content[-1] ^= 1
     path.write_bytes(bytes(content))
     told: list[str] = []
-    values, computed = store.obtain("v", lambda: LOGITS, damaged=told.append)
+    values, computed = store.obtain("v", lambda: LOGITS, tell=told.append)
     assert computed
     assert np.array_equal(values, relative(LOGITS))
     assert str(path) in told[0]
@@ -59,13 +76,15 @@ def test_a_truncated_file_is_an_input_error(tmp_path: Path, keep: int) -> None:
     store.write("v", LOGITS)
     path = store.view_path("v")
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="damaged") as caught:
         store.read("v")
+    assert "compress soft-labels --teacher" in caught.value.hint
 
 
 def test_a_missing_view_without_a_teacher_is_an_input_error(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="missing"):
-        labels(tmp_path).obtain("v", None, damaged=refuse)
+    with pytest.raises(InputError, match="missing") as caught:
+        labels(tmp_path).obtain("v", None, tell=refuse)
+    assert "compress soft-labels --teacher" in caught.value.hint
 
 
 def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
@@ -78,7 +97,7 @@ def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
 
     def work() -> None:
         gate.wait()
-        labels(tmp_path).obtain("v", fill, damaged=refuse)
+        labels(tmp_path).obtain("v", fill, tell=refuse)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -113,6 +132,47 @@ def test_what_a_running_run_uses_is_never_removed(tmp_path: Path) -> None:
     assert [path.parent.parent.name for path in make_room(tmp_path, 0)] == ["used"]
 
 
+def test_a_folder_that_outgrows_its_limit_in_use_is_told_once(tmp_path: Path) -> None:
+    store, told = labels(tmp_path, limit_bytes=2**20), list[str]()
+    many = np.zeros((2**18, 1), np.float32)  # half a MiB as float16, and a header
+    with store.in_use():
+        for name in "uvwx":
+            store.obtain(name, lambda: many, tell=told.append)
+    assert told == [
+        f"{tmp_path} holds 1.0 MiB of views, more than its limit of 1 MiB: what a run uses is not "
+        "removed"
+    ]
+    assert store.has("u")
+
+
+def test_room_that_could_be_made_is_not_told(tmp_path: Path) -> None:
+    idle = labels(tmp_path, "idle")
+    idle.write("u", LOGITS)
+    one_view = idle.view_path("u").stat().st_size
+    used = labels(tmp_path, "used", limit_bytes=one_view)
+    with used.in_use():
+        used.obtain("v", lambda: LOGITS, tell=refuse)
+    assert not idle.has("u")
+
+
+def test_a_view_that_is_removed_while_the_folder_is_listed_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, properly = labels(tmp_path), Path.stat
+    store.describe(DESCRIBED)
+    store.write("stays", LOGITS)
+    store.write("goes", LOGITS)
+
+    def gone(self: Path, **options: Any) -> os.stat_result:
+        if self.stem == "goes":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self))
+        return properly(self, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    (found,) = list_sets(tmp_path)
+    assert (found.views, found.size_bytes) == (1, len(store.view_path("stays").read_bytes()))
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES, errno.EPERM])
 @pytest.mark.parametrize("lock_is_there", [True, False])
 def test_a_full_cache_that_may_only_be_read_is_enough(
@@ -124,7 +184,7 @@ def test_a_full_cache_that_may_only_be_read_is_enough(
         (store.folder / "use.lock").touch()
     write_only = refuse_to_write(monkeypatch, number)
     with store.in_use():
-        values, computed = store.obtain("v", lambda: refuse("asked"), damaged=refuse)
+        values, computed = store.obtain("v", lambda: refuse("asked"), tell=refuse)
         monkeypatch.setattr(Path, "open", write_only)
         removed = make_room(tmp_path, 0)
     assert not computed
@@ -152,7 +212,7 @@ def test_a_view_that_is_missing_where_nothing_can_be_written_is_an_input_error(
     store.write("v", LOGITS)
     refuse_to_write(monkeypatch, errno.EROFS)
     with store.in_use(), pytest.raises(InputError, match="cannot write"):
-        store.obtain("w", lambda: LOGITS, damaged=refuse)
+        store.obtain("w", lambda: LOGITS, tell=refuse)
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:
@@ -178,7 +238,7 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path: Path
     store.write("v", LOGITS)
     half = store.view_path("w").with_name(".w.safetensors.a1b2.part")
     half.write_bytes(b"half")
-    store.obtain("w", lambda: LOGITS, damaged=refuse)
+    store.obtain("w", lambda: LOGITS, tell=refuse)
     assert not half.exists()
     assert store.has("v")
     assert store.has("w")
