@@ -7,6 +7,7 @@ from compress.cache import cache_folder
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.train import TrainConfig
 from compress.data import registry as data
+from compress.data.images import Splits
 from compress.errors import ConfigError, Interrupted
 from compress.interrupts import polite_stop
 from compress.progress import Progress, Silent
@@ -14,9 +15,10 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
-from compress.training.distributed import join
+from compress.training.distributed import World, join
 from compress.training.inputs import TrainingImages
-from compress.training.schedule import Schedule
+from compress.training.members import Member
+from compress.training.schedule import training_view
 from compress.training.soft_labels import list_sets
 
 
@@ -52,19 +54,7 @@ def soft_labels(
         progress=progress,
     )
 
-    def refuse(wanted: TrainConfig) -> NoReturn:
-        raise ConfigError(
-            f"no complete run of {wanted.model} on {splits.name}",
-            hint="train it with `compress train`, or name another with --teacher",
-        )
-
-    members = teaching.members_of(
-        config.teacher,
-        splits,
-        training=config.teacher_training,
-        train=refuse,
-        progress=progress,
-    )
+    members = _members(config, splits, progress)
     folder = config.soft_labels or cache_folder() / "soft-labels"
     with ExitStack() as held:
         teacher, stored = teaching.make_teacher(
@@ -83,29 +73,7 @@ def soft_labels(
         )
         images = TrainingImages(splits.train, device=device, workers=config.workers)
         source = Teaching(stored, teacher, images, device=device, world=world, progress=progress)
-        schedule = Schedule(
-            epochs=config.views,
-            batch_size=config.batch_size,
-            views=None,
-            view_seed=config.view_seed,
-            augmentation=config.augmentation,
-            checkpoint_every=0,
-            group=None,
-            amp=config.amp,
-            workers=config.workers,
-            cache=cache_folder(),
-        )
-        filled = 0
-        with polite_stop(progress.note) as stop:
-            for number in range(config.views):
-                view = schedule.view(splits, number)
-                filled += not stored.has(view.digest)
-                source.labels(view)
-                if stop.requested and number + 1 < config.views:
-                    raise Interrupted(
-                        f"stopped after view {number + 1} of {config.views}, which is stored",
-                        hint="the same command goes on from there",
-                    )
+        filled = _fill(config, source, splits, world, progress)
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,
@@ -113,3 +81,47 @@ def soft_labels(
         seconds=teacher.seconds,
         sets=tuple(list_sets(folder)),
     )
+
+
+def _members(config: SoftLabelsConfig, splits: Splits, progress: Progress) -> list[Member]:
+    """The teacher's networks; none is trained here.
+
+    Raises:
+        ConfigError: There is no run to take them from.
+    """
+
+    def refuse(wanted: TrainConfig) -> NoReturn:
+        raise ConfigError(
+            f"no complete run of {wanted.model} on {splits.name}",
+            hint="train it with `compress train`, or name another with --teacher",
+        )
+
+    return teaching.members_of(
+        config.teacher,
+        splits,
+        training=config.teacher_training,
+        train=refuse,
+        progress=progress,
+    )
+
+
+def _fill(
+    config: SoftLabelsConfig, source: Teaching, splits: Splits, world: World, progress: Progress
+) -> int:
+    """Fill the views that are missing or damaged, and count them.
+
+    Raises:
+        Interrupted: Any rank was asked to stop before the last view.
+    """
+    filled = 0
+    with polite_stop(progress.note) as stop:
+        for number in range(config.views):
+            view = training_view(splits, config.augmentation, seed=config.view_seed, number=number)
+            filled += source.fill(view)
+            stopping = world.agree(stop.requested)
+            if stopping and number + 1 < config.views:
+                raise Interrupted(
+                    f"stopped after view {number + 1} of {config.views}, which is stored",
+                    hint="the same command goes on from there",
+                )
+    return filled

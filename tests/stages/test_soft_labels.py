@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,6 +14,7 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import soft_labels as stage
 from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
+from compress.training.distributed import World
 from tests.notes import Notes
 from tests.tiny_stages import place, train_config
 from tests.tiny_training import teacher_file, trained_teacher_file
@@ -52,6 +53,18 @@ def test_views_are_filled_once() -> None:
     assert (second.filled, second.found) == (0, 2)
     assert second.seconds == 0
     assert len(before) == 2
+    assert stored() == before
+
+
+def test_a_damaged_view_counts_as_filled() -> None:
+    fill()
+    before = stored()
+    damaged = next(Path("labels").glob("*/views/*"))
+    damaged.write_bytes(damaged.read_bytes()[:-2])
+    notes = Notes()
+    record = fill(progress=notes)
+    assert (record.filled, record.found) == (1, 1)
+    assert "computing it again" in notes.text
     assert stored() == before
 
 
@@ -99,12 +112,40 @@ def test_a_stop_keeps_the_finished_views(monkeypatch: pytest.MonkeyPatch) -> Non
     assert len(stored()) == 1
 
 
+class Elsewhere(World):
+    """One rank that hears of a signal another got."""
+
+    asked: ClassVar[list[bool]] = []
+
+    def agree(self, flag: bool) -> bool:
+        """The other rank is asked to stop in its second view."""
+        self.asked.append(flag)
+        return len(self.asked) == 2
+
+
+def test_a_stop_of_another_rank_stops_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Elsewhere, "asked", [])
+    monkeypatch.setattr(stage, "join", lambda _: Elsewhere())
+    with pytest.raises(Interrupted, match="stopped after view 2 of 3"):
+        fill(views=3)
+    assert Elsewhere.asked == [False, False]
+
+
+def test_ranks_agree_after_the_last_view_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Elsewhere, "asked", [])
+    monkeypatch.setattr(stage, "join", lambda _: Elsewhere())
+    assert fill(views=2).filled == 2
+    assert Elsewhere.asked == [False, False]
+
+
 def test_a_limit_keeps_the_folder_small_but_never_breaks_a_run() -> None:
-    record = fill(views=45, soft_labels_limit_mib=1)
+    notes = Notes()
+    record = fill(views=45, soft_labels_limit_mib=1, progress=notes)
     size = record.sets[0].size_bytes // record.sets[0].views
     # the views of the run in progress are never removed, whatever the limit
     assert record.sets[0].views == 45
     assert 45 * size > 2**20
+    assert notes.text.count("of views, more than its limit of 1 MiB") == 1
     fill(views=46, soft_labels_limit_mib=1)
 
 
