@@ -86,6 +86,21 @@ def test_a_batch_larger_than_the_data_ends_with_2(invoke: RunCli, here: Path) ->
     _refused(invoke("distill", *QUICK, *arguments), 2, "5000", "1293")
 
 
+def test_a_batch_of_one_image_ends_with_2(invoke: RunCli, workspace: Path) -> None:
+    """At 8 pixels MobileNetV2 ends with one value per channel: no variance to divide by."""
+    model = ("--model", "mobilenet_v2:width=0.35", "--image-size", "8")
+    finished = invoke("train", *model, "--epochs", "1", "--batch-size", "1")
+    _refused(finished, 2, "--batch-size 1", "BatchNorm", "--batch-size 2 or more")
+
+
+def test_a_batch_that_cannot_be_is_refused_before_a_teacher_is_trained(
+    invoke: RunCli, workspace: Path
+) -> None:
+    finished = invoke("distill", *QUICK, "--batch-size", "1")
+    _refused(finished, 2, "--batch-size 1")
+    assert len(list((workspace / "runs").iterdir())) == 1
+
+
 def test_an_unknown_key_of_a_recipe_lists_the_known_ones(invoke: RunCli, workspace: Path) -> None:
     (workspace / "mine.toml").write_text("[distill]\nepoch = 3\n")
     _refused(invoke("distill", "--recipe", "mine.toml"), 2, "'epoch'", "epochs")

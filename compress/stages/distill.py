@@ -44,7 +44,7 @@ from compress.training.device import accelerator_name, pick_device
 from compress.training.distributed import World, join
 from compress.training.inputs import TrainingImages
 from compress.training.results import Finished, write_predictions
-from compress.training.session import train_students
+from compress.training.session import check_batch, train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
 
@@ -123,6 +123,7 @@ def distill(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
+        check_batch(config.batch_size, images=splits.train.count, world=world)
         stored, teacher = _teacher(run, config, splits, device, world, progress, stop, held)
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)

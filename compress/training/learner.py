@@ -165,7 +165,7 @@ class Learner:
 
         # Nothing of this learner is kept after the error, so it may be spent on finding out.
         count = len(batch.images)
-        fits = largest_fitting(attempt, count) if self._world.size == 1 else 0
+        fits = largest_fitting(attempt, count) if self._world.size == 1 else None
         raise step_failed(reason, label=self.label, batch_size=count, fits=fits)
 
     def _step(

@@ -15,10 +15,15 @@ SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_F
 """What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
 
 REASON_LENGTH = 160
+SMALLER = "a smaller --batch-size needs less memory"
 
 
 class NothingFitsError(MachineError):
     """Nothing that was tried fits into memory; the message is PyTorch's."""
+
+
+class StepTooLargeError(MachineError):
+    """A student's step does not fit; the hint says what would, of this student alone."""
 
 
 def ran_out(error: BaseException) -> bool:
@@ -36,22 +41,28 @@ def release() -> None:
 
 
 @contextmanager
-def shortage_explained(what: str, hint: str) -> Iterator[None]:
+def shortage_explained(what: str, hint: str, *, fewer: str = "") -> Iterator[None]:
     """Let a block that runs out of memory end with an error that says what needs less.
 
     Args:
         what: Who needs the memory, the error's first words.
         hint: What to do about it.
+        fewer: How fewer students train at a time, said after the hint, and after that of a
+            student's step that does not fit; empty where there is one student at most.
 
     Raises:
         MachineError: The block ran out of memory.
     """
     try:
         yield
+    except StepTooLargeError as error:
+        remedy = "; ".join(filter(None, (error.hint, fewer)))
+        raise MachineError(error.message, hint=remedy) from error
     except (RuntimeError, MemoryError) as error:
         if not ran_out(error):
             raise
-        raise MachineError(_shortage(what, str(error)), hint=hint) from error
+        remedy = "; ".join(filter(None, (hint, fewer)))
+        raise MachineError(_shortage(what, str(error)), hint=remedy) from error
 
 
 def in_parts(forward: Callable[[Tensor], Result], images: Tensor) -> list[Result]:
@@ -117,18 +128,23 @@ def largest_fitting(attempt: Callable[[int], None], batch_size: int) -> int:
     return 0
 
 
-def step_failed(reason: str, *, label: str, batch_size: int, fits: int) -> MachineError:
+def step_failed(reason: str, *, label: str, batch_size: int, fits: int | None) -> StepTooLargeError:
     """The error for a student's step that does not fit.
 
     Args:
         reason: What PyTorch said.
         label: The student.
         batch_size: What was asked for.
-        fits: A batch size that was tried and fits; 0 where none was found.
+        fits: A batch size that was tried and fits; 0 where not even two images do, None where
+            nothing was tried.
     """
-    alone = "fewer students at a time need less: `compress distill --group 1`"
-    hint = f"--batch-size {fits} fits; {alone}" if fits else alone
-    return MachineError(_shortage(f"{label} with batch size {batch_size}", reason), hint=hint)
+    if fits is None:
+        hint = SMALLER
+    elif fits:
+        hint = f"--batch-size {fits} fits"
+    else:
+        hint = "not even two images fit: a smaller model or --image-size needs less memory"
+    return StepTooLargeError(_shortage(f"{label} with batch size {batch_size}", reason), hint=hint)
 
 
 def _shortage(what: str, reason: str) -> str:

@@ -17,10 +17,39 @@ from compress.training.distributed import World
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
-from compress.training.memory import shortage_explained
+from compress.training.memory import SMALLER, shortage_explained
 from compress.training.results import STUDENTS, Finished, finish, read_finished
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
+
+SMALLEST_SHARE = 2
+"""Images of a step on one rank: of a single value BatchNorm has no variance to divide by."""
+
+
+def check_batch(batch_size: int, *, images: int, world: World) -> None:
+    """Refuse a batch size that cannot work; also for use before work on the run's behalf.
+
+    Args:
+        batch_size: Over all ranks.
+        images: Those to train on.
+        world: The ranks of the run.
+
+    Raises:
+        ConfigError: It is larger than the training split, or each rank's share of it is not a
+            whole number or below 2.
+    """
+    asked = f"--batch-size {batch_size}"
+    if batch_size > images:
+        raise ConfigError(f"{asked} is larger than the {images} training images")
+    if batch_size % world.size:
+        raise ConfigError(f"{asked} cannot be split evenly among {_ranks(world.size)}")
+    if batch_size < SMALLEST_SHARE * world.size:
+        where = f" on each of {_ranks(world.size)}" if world.size > 1 else ""
+        raise ConfigError(
+            f"{asked} is 1 image a step{where}: BatchNorm and the losses that compare images "
+            f"need {SMALLEST_SHARE}",
+            hint=f"use --batch-size {SMALLEST_SHARE * world.size} or more",
+        )
 
 
 def train_students(
@@ -53,20 +82,12 @@ def train_students(
 
     Raises:
         Interrupted: Asked to stop.
-        ConfigError: A batch is larger than the training split, an option is unknown, or the run
-            was begun with another number of ranks.
+        ConfigError: The batch size does not fit, an option is unknown, or the run was begun with
+            another number of ranks.
         MachineError: The images, a student, or all of a group do not fit into memory.
         UnusableError: A loss is not finite.
     """
-    if schedule.batch_size > splits.train.count:
-        raise ConfigError(
-            f"--batch-size {schedule.batch_size} is larger than the {splits.train.count} "
-            "training images"
-        )
-    if schedule.batch_size % world.size:
-        raise ConfigError(
-            f"--batch-size {schedule.batch_size} cannot be split evenly among {world.size} ranks"
-        )
+    check_batch(schedule.batch_size, images=splits.train.count, world=world)
     _check_ranks(run, world)
     run.begin()
     images = TrainingImages(splits.train, device=device, workers=schedule.workers)
@@ -81,7 +102,8 @@ def train_students(
                 f"stopped before {labels[0]}; what is trained is saved",
                 hint="the same command goes on from there",
             )
-        with shortage_explained(*_shortage(run, labels)):
+        who = labels[0] if len(labels) == 1 else f"training {len(labels)} students at once"
+        with shortage_explained(who, SMALLER, fewer=_fewer(run, labels)):
             log = _train_group(
                 run,
                 splits,
@@ -182,16 +204,12 @@ def _train_group(
     return position.log
 
 
-def _shortage(run: Run, labels: Sequence[str]) -> tuple[str, str]:
-    """Who is short of memory when a group is, and what needs less."""
-    smaller = "a smaller --batch-size needs less memory"
+def _fewer(run: Run, labels: Sequence[str]) -> str:
+    """How fewer students of a run train at a time than these; empty where it is one already."""
     if len(labels) == 1:
-        return labels[0], smaller
-    fewer = "--group 1" if run.manifest.command == "distill" else "--seed"
-    return (
-        f"training {len(labels)} students at once",
-        f"{fewer} trains one at a time, which needs less; {smaller}, too",
-    )
+        return ""
+    option = "--group 1" if run.manifest.command == "distill" else "--seed"
+    return f"{option} trains one at a time, which needs less"
 
 
 def _begun(run: Run) -> tuple[list[str], list[EpochRecord]]:

@@ -5,15 +5,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from compress.config.train import TrainConfig
-from compress.errors import ConfigError, Interrupted, UnusableError
+from compress.errors import ConfigError, Interrupted, MachineError, UnusableError
 from compress.files import sha256_file
 from compress.runs import read_epochs, read_manifest
 from compress.stages.train import plan_models, train
 from compress.training import session
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, files, place, train_config
+from tests.tiny_training import hungry
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +159,22 @@ def test_a_loss_that_is_not_finite_ends_the_run_as_failed() -> None:
 def test_a_batch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ConfigError, match="--batch-size 1294 is larger than the 1293"):
         train(train_config(batch_size=1294))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "remedy"),
+    [
+        ((0,), "--batch-size 32 fits"),
+        ((0, 1), "--batch-size 32 fits; --seed trains one at a time, which needs less"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_told_what_train_can_do_about_it(
+    monkeypatch: pytest.MonkeyPatch, seeds: tuple[int, ...], remedy: str
+) -> None:
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda images: len(images) > 60))
+    with pytest.raises(MachineError) as caught:
+        train(train_config(seeds=seeds))
+    assert caught.value.hint == remedy
 
 
 def test_an_unknown_model_is_refused() -> None:

@@ -77,13 +77,35 @@ def test_what_is_found_of_the_parts_comes_in_their_order() -> None:
         (MemoryError(), "a is out of memory"),
     ],
 )
-def test_a_shortage_is_a_machine_error_with_a_remedy(error: Exception, message: str) -> None:
-    with pytest.raises(MachineError) as caught, shortage_explained("a", "use less"):
+@pytest.mark.parametrize(
+    ("fewer", "hint"),
+    [
+        ("", "use less"),
+        ("go one by one", "use less; go one by one"),
+    ],
+)
+def test_a_shortage_is_a_machine_error_with_a_remedy(
+    error: Exception, message: str, fewer: str, hint: str
+) -> None:
+    with pytest.raises(MachineError) as caught, shortage_explained("a", "use less", fewer=fewer):
         raise error
     assert caught.value.exit_code == 4
     assert caught.value.message.startswith(message)
     assert "more" not in caught.value.message
-    assert caught.value.hint == "use less"
+    assert caught.value.hint == hint
+
+
+@pytest.mark.parametrize(
+    ("fewer", "hint"),
+    [("", "--batch-size 16 fits"), ("go one by one", "--batch-size 16 fits; go one by one")],
+)
+def test_a_step_that_does_not_fit_keeps_its_words_and_gets_the_remedy_of_its_company(
+    fewer: str, hint: str
+) -> None:
+    with pytest.raises(MachineError) as caught, shortage_explained("all", "use less", fewer=fewer):
+        raise step_failed("no room", label="small_cnn", batch_size=64, fits=16)
+    assert caught.value.message == "small_cnn with batch size 64 is out of memory: no room"
+    assert caught.value.hint == hint
 
 
 def test_other_errors_of_a_block_are_not_explained_away() -> None:
@@ -114,7 +136,15 @@ def test_the_largest_half_that_fits_is_found_by_trying(fits: int, expected: int)
     assert tried == [50, 25, 12, 6, 3][: len(tried)]
 
 
-def test_the_error_names_student_batch_reason_and_remedy() -> None:
-    error = step_failed("no room\nfor this", label="small_cnn", batch_size=64, fits=16)
+@pytest.mark.parametrize(
+    ("fits", "hint"),
+    [
+        (16, "--batch-size 16 fits"),
+        (0, "not even two images fit: a smaller model or --image-size needs less memory"),
+        (None, "a smaller --batch-size needs less memory"),
+    ],
+)
+def test_the_error_names_student_batch_reason_and_remedy(fits: int | None, hint: str) -> None:
+    error = step_failed("no room\nfor this", label="small_cnn", batch_size=64, fits=fits)
     assert error.message == "small_cnn with batch size 64 is out of memory: no room"
-    assert error.hint.startswith("--batch-size 16 fits")
+    assert error.hint == hint

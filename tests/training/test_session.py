@@ -21,6 +21,7 @@ from compress.training import session
 from compress.training import state as checkpoints
 from compress.training.distributed import World
 from compress.training.loop import run_epochs
+from compress.training.memory import SMALLER
 from compress.training.results import Finished, finish
 from compress.training.session import train_students
 from tests.notes import Notes
@@ -230,6 +231,25 @@ def test_a_batch_that_ranks_cannot_share_evenly_is_a_config_error(tmp_path: Path
         train(tmp_path, batch_size=31, world=World(rank=0, size=2))
 
 
+@pytest.mark.parametrize(
+    ("size", "ranks", "message"),
+    [
+        (1, 1, "--batch-size 1 is 1 image a step: BatchNorm"),
+        (2, 2, "--batch-size 2 is 1 image a step on each of 2 ranks: BatchNorm"),
+    ],
+)
+def test_a_step_of_one_image_is_a_config_error(
+    tmp_path: Path, size: int, ranks: int, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        train(tmp_path, batch_size=size, world=World(rank=0, size=ranks))
+    assert caught.value.hint == f"use --batch-size {2 * ranks} or more"
+
+
+def test_two_images_a_step_are_enough(tmp_path: Path) -> None:
+    train(tmp_path, PLANS[2:], batch_size=2, epochs=1)
+
+
 def test_a_run_that_fits_in_no_format_names_a_batch_size_that_was_tried_and_fits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,10 +258,21 @@ def test_a_run_that_fits_in_no_format_names_a_batch_size_that_was_tried_and_fits
     with pytest.raises(MachineError) as caught:
         train(tmp_path, PLANS[:1], notes=notes)
     assert "a with batch size 32 is out of memory: CUDA out of memory" in caught.value.message
-    assert caught.value.hint.startswith("--batch-size 8 fits")
+    assert caught.value.hint == "--batch-size 8 fits", "a student alone has no company to lessen"
     assert "NHWC, float32 is left out: CUDA out of memory" in notes.text
     assert not any(
         name.startswith("format of") for name in open_run(tmp_path / "run").manifest.choices
+    )
+
+
+def test_several_students_that_do_not_fit_are_told_how_to_train_one_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda images: len(images) > 9))
+    with pytest.raises(MachineError) as caught:
+        train(tmp_path)
+    assert caught.value.hint == (
+        "--batch-size 8 fits; --group 1 trains one at a time, which needs less"
     )
 
 
@@ -262,9 +293,9 @@ def test_a_run_trains_in_the_format_that_fits(
 @pytest.mark.parametrize(
     ("place", "plans", "who", "remedy"),
     [
-        ("build_learner", PLANS, "training 3 students at once", "--group 1 trains one"),
-        ("run_epochs", PLANS[:1], "a", "a smaller --batch-size needs less memory"),
-        ("finish", PLANS[:1], "a", "a smaller --batch-size needs less memory"),
+        ("build_learner", PLANS, "training 3 students at once", f"{SMALLER}; --group 1 trains one"),
+        ("run_epochs", PLANS[:1], "a", SMALLER),
+        ("finish", PLANS[:1], "a", SMALLER),
     ],
 )
 def test_memory_that_runs_out_outside_a_step_is_no_bug(
