@@ -242,6 +242,9 @@ def make_run(
                 top1_low=0.92,
                 top1_high=0.93,
                 mean_member_top1=0.9,
+                gain=0.025,
+                gain_low=0.02,
+                gain_high=0.03,
             ),
         )
         result = record(

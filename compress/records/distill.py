@@ -12,6 +12,7 @@ class TeacherRow(Part):
         name: Model name, or "ensemble of N".
         top1: On the test split; a fraction.
         val_top1: On the validation split, which a teacher from outside may have been trained on.
+        train_top1: On its training images without augmentation; null where no run here says it.
         ece: Expected calibration error on the test split, 15 bins.
         parameters: Trainable numbers; of all members for an ensemble.
         macs: Multiply-accumulates of one image; of all members for an ensemble.
@@ -22,6 +23,7 @@ class TeacherRow(Part):
     name: str
     top1: float
     val_top1: float
+    train_top1: float | None = None
     ece: float
     parameters: int
     macs: int
@@ -125,6 +127,9 @@ class EnsembleRow(Part):
         top1_low: Lower end of its 95% Wilson interval.
         top1_high: Upper end.
         mean_member_top1: Mean of the members' own.
+        gain: top1 minus that mean; null in older records.
+        gain_low: Lower end of its 95% interval, a bootstrap paired over test images.
+        gain_high: Upper end.
     """
 
     label: str
@@ -133,6 +138,9 @@ class EnsembleRow(Part):
     top1_low: float
     top1_high: float
     mean_member_top1: float
+    gain: float | None = None
+    gain_low: float | None = None
+    gain_high: float | None = None
 
 
 class DistillRecord(Document):

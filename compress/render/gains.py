@@ -1,18 +1,20 @@
-"""What a teacher was worth, in words: one wording for tables, reports and pages."""
+"""What a teacher or an average was worth, in words: one wording for tables, reports and pages."""
 
 from dataclasses import dataclass
 
-from compress.records.distill import StudentRow, SummaryRow
+from compress.records.distill import EnsembleRow, StudentRow, SummaryRow
 from compress.render.numbers import points, points_range
 
 NOISE = "within noise"
 HURTS = "KD hurts"
 HELPS = "KD helps"
+AVERAGE_HURTS = "averaging hurts"
+AVERAGE_HELPS = "averaging helps"
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A KD gain as it is written; as text `+0.32 (-0.10 to +0.75) within noise`.
+    """A gain as it is written; as text `+0.32 (-0.10 to +0.75) within noise`.
 
     Attributes:
         points: In percentage points with its sign; `-` where there is none.
@@ -60,13 +62,23 @@ def gain_over_seeds(row: SummaryRow) -> Gain:
     return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high)
 
 
-def verdict(low: float, high: float) -> str:
-    """What the interval of a KD gain says.
+def gain_of_ensemble(row: EnsembleRow) -> Gain:
+    """What averaging is worth over the mean of the members; older records have no interval."""
+    if row.gain is None or row.gain_low is None or row.gain_high is None:
+        return Gain(points(row.top1 - row.mean_member_top1))
+    said = verdict(row.gain_low, row.gain_high, helps=AVERAGE_HELPS, hurts=AVERAGE_HURTS)
+    return Gain(points(row.gain), points_range(row.gain_low, row.gain_high), said)
+
+
+def verdict(low: float, high: float, *, helps: str = HELPS, hurts: str = HURTS) -> str:
+    """What the interval of a gain says.
 
     Args:
         low: Lower end, a difference of fractions.
         high: Upper end.
+        helps: Words for a gain that is real.
+        hurts: Words for a loss that is.
     """
     if low > 0:
-        return HELPS
-    return HURTS if high < 0 else NOISE
+        return helps
+    return hurts if high < 0 else NOISE

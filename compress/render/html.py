@@ -6,7 +6,7 @@ from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets
-from compress.render.gains import HELPS, HURTS, NOISE
+from compress.render.gains import AVERAGE_HELPS, AVERAGE_HURTS, HELPS, HURTS, NOISE
 from compress.render.html_style import STYLE
 from compress.render.numbers import percent
 from compress.render.report_figures import (
@@ -18,7 +18,13 @@ from compress.render.report_figures import (
 from compress.render.report_sheets import MOST_CHANGED, Sheet
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-VERDICT_CLASSES = {HELPS: "good", HURTS: "bad", NOISE: "noise"}
+VERDICT_CLASSES = {
+    HELPS: "good",
+    AVERAGE_HELPS: "good",
+    HURTS: "bad",
+    AVERAGE_HURTS: "bad",
+    NOISE: "noise",
+}
 
 
 def page(record: ReportRecord) -> str:

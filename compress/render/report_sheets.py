@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from compress.records.distill import DistillRecord, StudentRow, SummaryRow
 from compress.records.report import Answers, RunReport, families
-from compress.render.gains import Gain, gain_of_row, gain_over_seeds
+from compress.render.gains import Gain, gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -112,7 +112,8 @@ def accuracy(run: RunReport) -> Sheet:
         f"{percent(result.teacher.top1)} ({percent_range(*teacher_range(result))})",
         ABSENT,
         percent(result.teacher.val_top1),
-        *[ABSENT] * 3,
+        percent(result.teacher.train_top1),
+        *[ABSENT] * 2,
     )
     students = (
         (
@@ -203,14 +204,14 @@ def ensembles(run: RunReport) -> Sheet | None:
         return None
     return Sheet(
         "Ensembles",
-        ("average of", "members", "test top-1, % (95%)", "members' mean", "gain, points"),
+        ("average of", "members", "test top-1, % (95%)", "members' mean", "gain, points (95%)"),
         tuple(
             (
                 one.label,
                 str(one.members),
                 f"{percent(one.top1)} ({percent_range(one.top1_low, one.top1_high)})",
                 percent(one.mean_member_top1),
-                points(one.top1 - one.mean_member_top1),
+                str(gain_of_ensemble(one)),
             )
             for one in run.result.ensembles
         ),

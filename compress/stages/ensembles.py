@@ -58,15 +58,22 @@ def average(finished: Sequence[Finished], splits: Splits) -> tuple[EnsembleRow, 
 def _row(label: str, members: Sequence[Finished], splits: Splits) -> EnsembleRow:
     labels = splits.test.known_labels
     total = np.zeros((len(labels), splits.classes))
+    members_right = np.zeros(len(labels))
     for one in members:
         total += evaluate.softmax(one.test)
-    correct = int((total.argmax(axis=1) == labels).sum())
-    low, high = evaluate.wilson(correct, len(labels))
+        members_right += one.test.argmax(axis=1) == labels
+    right = total.argmax(axis=1) == labels
+    mean_right = members_right / len(members)
+    low, high = evaluate.wilson(int(right.sum()), len(labels))
+    gain_low, gain_high = evaluate.paired_bootstrap(right, mean_right)
     return EnsembleRow(
         label=label,
         members=len(members),
-        top1=correct / len(labels),
+        top1=float(right.mean()),
         top1_low=low,
         top1_high=high,
         mean_member_top1=float(np.mean([one.row.top1 for one in members])),
+        gain=float(right.mean() - mean_right.mean()),
+        gain_low=gain_low,
+        gain_high=gain_high,
     )

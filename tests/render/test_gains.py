@@ -2,8 +2,15 @@
 
 import pytest
 
-from compress.records.distill import SummaryRow
-from compress.render.gains import Gain, gain, gain_of_row, gain_over_seeds, verdict
+from compress.records.distill import EnsembleRow, SummaryRow
+from compress.render.gains import (
+    Gain,
+    gain,
+    gain_of_ensemble,
+    gain_of_row,
+    gain_over_seeds,
+    verdict,
+)
 from tests.fake_run import student
 
 HELPED = student("small_cnn", kd_gain=0.0154, kd_gain_low=0.01, kd_gain_high=0.02)
@@ -55,3 +62,26 @@ def test_only_a_seed_that_stands_alone_has_a_say() -> None:
 
 def test_the_mean_over_seeds_has_a_say() -> None:
     assert str(gain_over_seeds(over_seeds())) == "+1.20 (+0.20 to +2.20) KD helps"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (0.001, 0.02, "averaging helps"),
+        (-0.001, 0.02, "within noise"),
+        (-0.02, -0.001, "averaging hurts"),
+    ],
+)
+def test_an_ensembles_gain_has_words_of_its_own(low: float, high: float, words: str) -> None:
+    row = EnsembleRow(
+        label="average of 2 students",
+        members=2,
+        top1=0.9,
+        top1_low=0.89,
+        top1_high=0.91,
+        mean_member_top1=0.89,
+        gain=0.01,
+        gain_low=low,
+        gain_high=high,
+    )
+    assert gain_of_ensemble(row).verdict == words

@@ -93,6 +93,30 @@ def test_members_are_averaged_as_probabilities() -> None:
     assert row.top1_low < 0.5 < row.top1_high
 
 
+def test_the_gain_over_the_members_is_paired_by_image() -> None:
+    """Of two images the ensemble gets one right and each time a third of its members does.
+
+    So the difference is 2/3 or -1/3 by turns: 1/6 on average, with a standard deviation of 1/2.
+    """
+    splits = digits()
+    members = [
+        finished("a-s0", [0.99, 0.999], splits, seed=0),
+        finished("a-s1", [0.45, 0.2], splits, seed=1),
+        finished("a-s2", [0.45, 0.2], splits, seed=2),
+    ]
+    (row,) = average(members, splits)
+    half = 1.96 * 0.5 / splits.test.count**0.5
+    assert row.gain == pytest.approx(1 / 6)
+    assert (row.gain_low, row.gain_high) == pytest.approx((1 / 6 - half, 1 / 6 + half), abs=0.01)
+
+
+def test_an_average_of_equals_gains_nothing() -> None:
+    splits = digits()
+    members = [finished(f"a-s{seed}", [0.9, 0.1], splits, seed=seed) for seed in (0, 1)]
+    (row,) = average(members, splits)
+    assert (row.gain, row.gain_low, row.gain_high) == (0.0, 0.0, 0.0)
+
+
 def test_students_and_controls_are_averaged_apart_and_each_student_over_its_seeds() -> None:
     splits = digits()
     members = [

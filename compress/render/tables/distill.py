@@ -9,8 +9,18 @@ from rich.text import Text
 
 from compress import evaluate
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
-from compress.render.gains import HELPS, HURTS, NOISE, Gain, gain_of_row, gain_over_seeds
-from compress.render.numbers import ABSENT, amount, duration, percent, percent_range, points
+from compress.render.gains import (
+    AVERAGE_HELPS,
+    AVERAGE_HURTS,
+    HELPS,
+    HURTS,
+    NOISE,
+    Gain,
+    gain_of_ensemble,
+    gain_of_row,
+    gain_over_seeds,
+)
+from compress.render.numbers import ABSENT, amount, duration, percent, percent_range
 from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
 
 MANY = 4
@@ -23,7 +33,13 @@ LESSONS = {
 }
 """What students learned from, by `DistillRecord.soft_labels`."""
 
-STYLES = {HELPS: "green", HURTS: "bold red", NOISE: "yellow"}
+STYLES = {
+    HELPS: "green",
+    AVERAGE_HELPS: "green",
+    HURTS: "bold red",
+    AVERAGE_HURTS: "bold red",
+    NOISE: "yellow",
+}
 
 
 def table(record: DistillRecord) -> RenderableType:
@@ -59,6 +75,10 @@ def notes(record: DistillRecord) -> str:
     if any(row.kd_gain_images_low is not None for row in record.summary):
         lines.append(
             "The range of a mean KD gain covers two: over seeds (Student's t) and over test images."
+        )
+    if record.ensembles:
+        lines.append(
+            "An ensemble's gain: points over its members' mean; its range is over test images."
         )
     if record.teacher.foreign:
         lines.append(
@@ -119,7 +139,7 @@ def name(label: str, role: str, joint: str) -> Text:
 
 
 def gain_cell(gain: Gain, joint: str) -> Text:
-    """A KD gain with what its interval says, in the verdict's colour, and the interval.
+    """A gain with what its interval says, in the verdict's colour, and the interval.
 
     Args:
         gain: What to write.
@@ -152,7 +172,9 @@ def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
         ),
         "last": _Column("test\nlast", _nothing, lambda s: percent(s.last_top1)),
         "val": _Column("val\ntop-1", lambda t: percent(t.val_top1), lambda s: percent(s.val_top1)),
-        "train": _Column("train\ntop-1", _nothing, lambda s: percent(s.train_top1)),
+        "train": _Column(
+            "train\ntop-1", lambda t: percent(t.train_top1), lambda s: percent(s.train_top1)
+        ),
         "gain": _Column(
             "KD gain\npoints",
             _nothing,
@@ -210,17 +232,20 @@ def summary_table(summary: Sequence[SummaryRow]) -> RenderableType:
     return FirstThatFits(layout("  "), layout("\n"))
 
 
-def _ensembles_table(ensembles: Sequence[EnsembleRow]) -> Table:
-    return grid(
-        ["ensemble", "members", "test top-1", "members' mean", "gain"],
-        [
+def _ensembles_table(ensembles: Sequence[EnsembleRow]) -> RenderableType:
+    def layout(joint: str) -> Table:
+        return grid(
+            ["ensemble", "members", "test top-1", "members' mean", "gain\npoints"],
             [
-                row.label,
-                str(row.members),
-                f"{percent(row.top1)}  {percent_range(row.top1_low, row.top1_high)}",
-                percent(row.mean_member_top1),
-                points(row.top1 - row.mean_member_top1),
-            ]
-            for row in ensembles
-        ],
-    )
+                [
+                    row.label,
+                    str(row.members),
+                    joint.join([percent(row.top1), percent_range(row.top1_low, row.top1_high)]),
+                    percent(row.mean_member_top1),
+                    gain_cell(gain_of_ensemble(row), joint),
+                ]
+                for row in ensembles
+            ],
+        )
+
+    return FirstThatFits(layout("  "), layout("\n"))

@@ -182,18 +182,41 @@ def test_what_the_range_over_seeds_covers_is_said_where_it_covers_more() -> None
     assert text in render(table(record(ROWS, summary=(both,))), 240)
 
 
+ENSEMBLE = EnsembleRow(
+    label="average of 10 students",
+    members=10,
+    top1=0.598,
+    top1_low=0.588,
+    top1_high=0.608,
+    mean_member_top1=0.49,
+    gain=0.108,
+    gain_low=0.1002,
+    gain_high=0.1158,
+)
+
+
 def test_an_ensemble_is_compared_with_its_members() -> None:
-    ensemble = EnsembleRow(
-        label="resnet14",
-        members=10,
-        top1=0.598,
-        top1_low=0.588,
-        top1_high=0.608,
-        mean_member_top1=0.49,
-    )
-    shown = render(table(record(ROWS, ensembles=(ensemble,))), 240)
-    line = re.split(r"\s{2,}", row_of(shown, "resnet14").strip())
-    assert line == ["resnet14", "10", "59.80", "58.80-60.80", "49.00", "+10.80"]
+    shown = render(table(record(ROWS, ensembles=(ENSEMBLE,))), 240)
+    line = re.split(r"\s{2,}", row_of(shown, "average of").strip())
+    figures = ["average of 10 students", "10", "59.80", "58.80-60.80", "49.00"]
+    assert line == [*figures, "+10.80 averaging helps", "+10.02 to +11.58"]
+    assert "its range is over test images" in shown
+    assert "ensemble's gain" not in render(table(record(ROWS)), 240)
+    older = ENSEMBLE.model_copy(update={"gain": None, "gain_low": None, "gain_high": None})
+    shown = render(table(record(ROWS, ensembles=(older,))), 240)
+    assert re.split(r"\s{2,}", row_of(shown, "average of").strip()) == [*figures, "+10.80"]
+
+
+def test_an_ensemble_fits_narrow_terminals() -> None:
+    shown = render(table(record(ROWS, ensembles=(ENSEMBLE,))), 80)
+    assert max(len(line) for line in shown.splitlines()) <= 80
+    assert "+10.80 averaging helps" in shown
+    assert "+10.02 to +11.58" in shown
+
+
+def test_the_teachers_training_accuracy_is_shown_where_it_is_known() -> None:
+    known = TEACHER.model_copy(update={"train_top1": 0.9876})
+    assert "98.76" in row_of(render(table(record(ROWS, teacher=known)), 240), "resnet56")
 
 
 def test_names_from_outside_are_no_markup() -> None:
