@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compress import evaluate
@@ -140,38 +141,14 @@ def run_epochs(
             position.step += 1
             _show(learners, progress, position.step, batch_size, last=position.step == steps)
             if checkpoint_every and position.step % checkpoint_every == 0 and position.step < steps:
-                for learner in learners:
-                    learner.figures()
-                    if world.agree(not learner.is_finite()):
-                        raise learner.diverged("a weight")
+                _check_weights(learners, world)
                 position.epoch_seconds = time.perf_counter() - begin
                 save(position)
         synchronize(device)
-        training_seconds = time.perf_counter() - begin
-        rate = steps * batch_size / training_seconds
-        records = []
-        for learner in learners:
-            loss, train_top1 = learner.figures()
-            logits = learner.logits(pixels) if world.main else None
-            broken = logits is not None and not np.isfinite(logits).all()
-            if world.agree(broken or not learner.is_finite()):
-                raise learner.diverged("an output")
-            if logits is None:
-                continue
-            val_top1, val_loss = evaluate.top1(logits, labels), evaluate.nll(logits, labels)
-            learner.consider(epoch + 1, float(val_top1), float(val_loss), logits)
-            record = EpochRecord(
-                label=learner.label,
-                epoch=epoch + 1,
-                loss=loss,
-                train_top1=train_top1,
-                val_top1=float(val_top1),
-                val_loss=float(val_loss),
-                learning_rate=learner.learning_rate,
-                images_per_second=rate,
-                seconds=learner.seconds - seconds_before[learner.label],
-            )
-            records.append(record)
+        rate = steps * batch_size / (time.perf_counter() - begin)
+        records = _end_epoch(
+            learners, pixels, labels, epoch=epoch, rate=rate, before=seconds_before, world=world
+        )
         position.log.extend(records)
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
         save(position)
@@ -195,6 +172,72 @@ def _one_step(
     features = source.features(batch)
     for learner in learners:
         learner.step(batch, logits, features, step=step)
+
+
+def _check_weights(learners: Sequence[Learner], world: World) -> None:
+    """Refuse to save a learner whose losses or weights are no numbers.
+
+    Raises:
+        UnusableError: One has such.
+    """
+    for learner in learners:
+        learner.figures()
+        if world.agree(not learner.is_finite()):
+            raise learner.diverged("a weight")
+
+
+def _end_epoch(
+    learners: Sequence[Learner],
+    pixels: Tensor,
+    labels: NDArray[np.int64],
+    *,
+    epoch: int,
+    rate: float,
+    before: Mapping[str, float],
+    world: World,
+) -> list[EpochRecord]:
+    """Evaluate every learner and let it keep the epoch if it is its best.
+
+    Args:
+        learners: At the end of an epoch.
+        pixels: The validation images, uint8 (images, 3, size, size), on the device.
+        labels: (images,)
+        epoch: From 0.
+        rate: Images per second in it.
+        before: The seconds each learner had spent when it began, by label.
+        world: The ranks that learn together; only the first evaluates.
+
+    Returns:
+        One record per learner, in their order; none on other ranks than the first.
+
+    Raises:
+        UnusableError: A loss, a weight or an output is not finite.
+    """
+    records = []
+    for learner in learners:
+        loss, train_top1 = learner.figures()
+        logits = learner.logits(pixels) if world.main else None
+        broken = logits is not None and not np.isfinite(logits).all()
+        if world.agree(broken or not learner.is_finite()):
+            raise learner.diverged("an output")
+        if logits is None:
+            continue
+        val_top1 = float(evaluate.top1(logits, labels))
+        val_loss = float(evaluate.nll(logits, labels))
+        learner.consider(epoch + 1, val_top1, val_loss, logits)
+        record = EpochRecord(
+            label=learner.label,
+            epoch=epoch + 1,
+            loss=loss,
+            train_top1=train_top1,
+            val_top1=val_top1,
+            val_loss=val_loss,
+            learning_rate=learner.learning_rate,
+            images_per_second=rate,
+            seconds=learner.seconds - before[learner.label],
+        )
+        records.append(record)
+    return records
 
 
 def _show(
