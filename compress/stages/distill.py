@@ -2,34 +2,28 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from compress import evaluate
-from compress.cache import cache_folder
 from compress.config.distill import DistillConfig, StudentPlan, plan_students
-from compress.config.train import TrainConfig
-from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError, Interrupted
+from compress.errors import ConfigError
 from compress.files import write_text
-from compress.interrupts import StopRequest, polite_stop
+from compress.interrupts import polite_stop
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow, TeacherRow
-from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
-from compress.runs import RECORD, RUNS, Run, opened
-from compress.stages import taught_by, teaching
+from compress.runs import RECORD, opened
+from compress.stages import taught_by
+from compress.stages.distill_teacher import TeacherSearch
 from compress.stages.ensembles import average, check_ensemble
 from compress.stages.lessons import lessons_of
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
-from compress.stages.train import train
 from compress.stages.training_run import (
     finished_record,
     load_splits,
@@ -41,12 +35,10 @@ from compress.stages.training_run import (
 )
 from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
-from compress.training.distributed import World, join
+from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
 from compress.training.results import Finished, write_predictions
 from compress.training.session import check_batch, train_students
-from compress.training.soft_labels import SoftLabels
-from compress.training.teachers import Teacher
 
 
 def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
@@ -69,13 +61,6 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
                     f"loss {term.name} is not defined for mixed labels",
                     hint="use another loss, or a recipe without mixup and cutmix",
                 )
-
-
-def teacher_training(config: DistillConfig) -> TrainConfig:
-    """How a missing teacher is trained: as the recipe says, on the same data and split."""
-    training = config.teacher_training or TrainConfig()
-    same = ("data", "data_dir", "image_size", "validation_fraction", "split_seed", "device")
-    return training.model_copy(update={name: getattr(config, name) for name in same})
 
 
 def _what(config: DistillConfig) -> str:
@@ -124,12 +109,20 @@ def distill(
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
         check_batch(config.batch_size, images=splits.train.count, world=world)
-        stored, teacher = _teacher(run, config, splits, device, world, progress, stop, held)
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)
-        if teacher is None and lessons.stored:
-            views = schedule.all_views(splits)
-            world.from_main(lambda: teaching.check_views(stored, views))
+        stored, teacher = TeacherSearch(
+            run,
+            config,
+            splits,
+            views=schedule.all_views(splits) if lessons.stored else (),
+            live=bool(lessons.live),
+            device=device,
+            world=world,
+            progress=progress,
+            stop=stop,
+            held=held,
+        ).find()
         progress.note(str(lessons))
 
         def source(images: TrainingImages) -> Teaching:
@@ -162,7 +155,11 @@ def distill(
             epochs=config.epochs,
             soft_labels=lessons.kind,
             teacher=teacher_row(
-                described, test, splits.test.known_labels, teacher.seconds if teacher else 0.0
+                described,
+                test,
+                splits.test.known_labels,
+                seconds=teacher.seconds if teacher else 0.0,
+                train_top1=taught_by.train_top1(run.manifest),
             ),
             students=rows,
             summary=summarize(rows, gains_by_image(plans, finished, splits.test.known_labels)),
@@ -176,94 +173,35 @@ def distill(
     return record
 
 
-def _teacher(
-    run: Run,
-    config: DistillConfig,
-    splits: Splits,
-    device: torch.device,
-    world: World,
-    progress: Progress,
-    stop: StopRequest,
-    held: ExitStack,
-) -> tuple[SoftLabels, Teacher | None]:
-    """The stored answers to learn from, in use as long as `held`, and who computes missing ones."""
-    folder = config.soft_labels or cache_folder() / "soft-labels"
-    if config.soft_labels is not None and not config.teacher:
-
-        def take() -> SoftLabels:
-            stored = teaching.only_stored(folder, splits)
-            held.enter_context(stored.in_use())
-            digests = stored.description().weights_sha256
-            taught_by.pin_members(run, taught_by.members_of_store(stored.key, digests))
-            taught_by.pin_store(run, stored.key)
-            return stored
-
-        stored = world.from_main(take)
-        progress.note(f"teacher: the stored soft labels {stored.key}, nothing else is needed")
-        return stored, None
-
-    def train_one(training: TrainConfig) -> Path:
-        try:
-            record = train(training, progress=progress)
-        finally:
-            run.renew()
-        if world.agree(stop.requested):
-            raise Interrupted(
-                f"stopped after the teacher's training; {RUNS / record.run} is complete",
-                hint="the same command goes on from there",
-            )
-        return RUNS / record.run
-
-    taught_by.check_way(run.folder, run.manifest, config)
-    if taught_by.named(run.manifest):
-        members = teaching.unpinned(run.manifest.choices[TEACHER], splits)
-    else:
-        members = teaching.members_of(
-            config.teacher,
-            splits,
-            training=teacher_training(config),
-            train=train_one,
-            progress=progress,
-            besides=run.folder,
-        )
-        world.barrier()
-        run.choose(TEACHER, lambda: teaching.pinned(members))
-    taught_by.pin_members(
-        run, [InputRecord(source=one.source, sha256=one.sha256) for one in members]
-    )
-    teacher, stored = teaching.make_teacher(
-        members,
-        splits,
-        folder,
-        limit_mib=config.soft_labels_limit_mib,
-        batch_size=config.batch_size,
-        amp=config.amp,
-        cache=cache_folder(),
-        choose=run.choose,
-        device=device,
-        world=world,
-        progress=progress,
-        held=held,
-    )
-    world.from_main(lambda: taught_by.pin_store(run, stored.key))
-    return stored, teacher
-
-
 def teacher_row(
     described: TeacherDescription,
     test: "np.ndarray[Any, np.dtype[np.float32]]",
     labels: "np.ndarray[Any, np.dtype[np.int64]]",
+    *,
     seconds: float,
+    train_top1: float | None,
 ) -> TeacherRow:
-    """The teacher's line of the table."""
+    """The teacher's line of the table.
+
+    Args:
+        described: What is known of it without its weights.
+        test: Its test logits, (images, classes).
+        labels: (images,)
+        seconds: Spent on its forward passes.
+        train_top1: On its training images, where its own run says it.
+    """
     return TeacherRow(
         name=described.name,
         top1=described.top1,
         val_top1=described.val_top1,
+        train_top1=train_top1,
         ece=float(evaluate.ece(test, labels)),
         parameters=described.parameters,
         macs=described.macs,
         foreign=described.foreign,
+        number_format=described.number_format,
+        format_agreement=described.format_agreement,
+        format_probability_error=described.format_probability_error,
         seconds=seconds,
     )
 

@@ -6,9 +6,19 @@ from pathlib import Path
 from compress.config.distill import DistillConfig
 from compress.errors import ConfigError, InputError
 from compress.files import sha256_file
+from compress.records.distill import DistillRecord
 from compress.records.run import InputRecord, RunManifest
-from compress.runs import Run, all_runs, find_run, read_manifest
-from compress.stages.teaching import stored_for
+from compress.records.train import TrainRecord
+from compress.runs import (
+    RECORD,
+    Run,
+    all_runs,
+    checked_file,
+    complete_run,
+    find_run,
+    read_manifest,
+)
+from compress.stages.stored_teacher import stored_for
 from compress.stages.training_run import run_folder
 
 TEACHER = "teacher"
@@ -69,6 +79,34 @@ def check_way(folder: Path, manifest: RunManifest, config: DistillConfig) -> Non
             hint="name their folder again with --soft-labels, or use --restart or another "
             "--run-dir",
         )
+
+
+def train_top1(manifest: RunManifest) -> float | None:
+    """The training accuracy of a teacher that is one model of a run on the same images.
+
+    Args:
+        manifest: Of the run it taught.
+
+    Returns:
+        What the teacher's own run says; None of a file or an ensemble, and where that run is gone.
+    """
+    pins = manifest.choices.get(TEACHER, ())
+    if len(pins) != 1 or pins[0]["foreign"]:
+        return None
+    weights = Path(pins[0]["path"])
+    folder = weights.parent.parent
+    try:
+        own = complete_run(folder)
+        path = checked_file(folder, own, RECORD)
+        rows = (
+            TrainRecord.read(path).models
+            if own.command == "train"
+            else DistillRecord.read(path).students
+        )
+    except InputError:
+        return None
+    label = weights.name.removesuffix(".safetensors")
+    return next((row.train_top1 for row in rows if row.label == label), None)
 
 
 def check_finished(folder: Path, config: DistillConfig) -> None:

@@ -14,7 +14,7 @@ from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.models import weights
 from compress.records.distill import DistillRecord
-from compress.runs import read_manifest
+from compress.runs import RECORD, read_manifest
 from compress.stages.distill import distill
 from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
@@ -208,3 +208,18 @@ def test_last_is_refused_where_there_is_no_run() -> None:
     with pytest.raises(InputError, match="no run under runs/"):
         taught(teacher=["last"])
     assert not Path("runs").exists()
+
+
+def test_a_teacher_that_is_a_run_tells_its_training_accuracy() -> None:
+    own = train(train_config(epochs=3, run_dir="own"))
+    assert taught(teacher=["own"], run_dir="one").teacher.train_top1 == own.models[0].train_top1
+    again = taught(teacher=["one"], run_dir="two", epochs=1).teacher
+    student = DistillRecord.read(Path("one") / RECORD).students[0]
+    assert again.train_top1 == student.train_top1
+    assert taught(teacher=["a.safetensors"], run_dir="three").teacher.train_top1 is None
+    assert taught(teacher=["own", "one"], run_dir="four").teacher.train_top1 is None
+
+
+def test_a_teacher_from_another_split_has_no_training_accuracy_here() -> None:
+    train(train_config(epochs=3, run_dir="own", split_seed=1))
+    assert taught(teacher=["own"], run_dir="one").teacher.train_top1 is None
