@@ -6,7 +6,7 @@ from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets
-from compress.render.gains import AVERAGE_HELPS, AVERAGE_HURTS, HELPS, HURTS, NOISE
+from compress.render.gains import AVERAGE_HELPS, AVERAGE_HURTS, HELPS, HURTS, NOISE, TWO_SEEDS
 from compress.render.html_style import STYLE
 from compress.render.numbers import percent
 from compress.render.report_figures import (
@@ -15,7 +15,7 @@ from compress.render.report_figures import (
     overview_figures,
     run_figures,
 )
-from compress.render.report_sheets import MOST_CHANGED, Sheet
+from compress.render.report_sheets import MOST_CHANGED, SAMPLES_NOTE, SAMPLES_TITLE, Sheet
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 VERDICT_CLASSES = {
@@ -24,6 +24,7 @@ VERDICT_CLASSES = {
     HURTS: "bad",
     AVERAGE_HURTS: "bad",
     NOISE: "noise",
+    TWO_SEEDS: "noise",
 }
 
 
@@ -96,8 +97,8 @@ def _answers(answers: Answers, run: RunReport) -> Iterator[str]:
         classes = _sheet(sheet, shown=MOST_CHANGED if long else None)
     yield f'<div class="figures">{_figure(figure, title="Confusion")}<div>{classes}</div></div>'
     if answers.disagreements:
-        yield "<h4>Where teacher and student differ</h4>"
-        yield '<p class="note">The most confident mistakes first.</p>'
+        yield f"<h4>{SAMPLES_TITLE}</h4>"
+        yield f'<p class="note">{SAMPLES_NOTE}</p>'
         samples = "".join(_sample(one) for one in answers.disagreements)
         yield f'<ul class="samples">{samples}</ul>'
 

@@ -1,18 +1,25 @@
 """A report as Markdown with pictures beside it, for a repository or an issue."""
 
+import base64
+import io
 from collections.abc import Iterator, Sequence
 
-from compress.records.report import Answers, ReportRecord, RunReport
+from PIL import Image
+
+from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets
+from compress.render.numbers import percent
 from compress.render.report_figures import (
     Figure,
     confusion_figure,
     overview_figures,
     run_figures,
 )
-from compress.render.report_sheets import MOST_CHANGED, Sheet
+from compress.render.report_sheets import MOST_CHANGED, SAMPLES_NOTE, SAMPLES_TITLE, Sheet
 
 SPECIAL = "\\`*_[]<>|#"
+SAMPLE_SIDE = 96
+"""Pixels: smaller samples are enlarged by whole factors, as Markdown cannot do it."""
 
 
 def document(record: ReportRecord) -> tuple[str, dict[str, bytes]]:
@@ -78,26 +85,77 @@ def _answers(
         yield from (plain(words), "")
     yield from _pictures([figure], prefix, pictures)
     if answers.classes:
-        sheet, long = report_sheets.class_changes(answers)
-        if long:
-            half = MOST_CHANGED // 2
-            yield from (f"The {half} lowest and the {half} highest of {len(sheet.rows)}:", "")
-            rows = sheet.rows[:half] + sheet.rows[-half:]
-            sheet = Sheet(sheet.title, sheet.heads, rows, sheet.note)
+        yield from _classes(answers)
+    yield from _samples(answers.disagreements, prefix, pictures)
+
+
+def _classes(answers: Answers) -> Iterator[str]:
+    """The table of classes; where it is long its ends, and all of it folded away."""
+    sheet, long = report_sheets.class_changes(answers)
+    if not long:
         yield from _sheet(sheet)
+        return
+    half, count = MOST_CHANGED // 2, len(sheet.rows)
+    yield from (f"The {half} lowest and the {half} highest of {count}:", "")
+    ends = sheet.rows[:half] + sheet.rows[-half:]
+    yield from _sheet(Sheet(sheet.title, sheet.heads, ends, sheet.note))
+    yield from (f"<details><summary>all {count}</summary>", "")
+    yield from (*_table(sheet), "", "</details>", "")
+
+
+def _samples(
+    samples: Sequence[Disagreement], prefix: str, pictures: dict[str, bytes]
+) -> Iterator[str]:
+    """Images on which teacher and student differ, the right answers in bold."""
+    if not samples:
+        return
+
+    def said(answer: str, probability: float, truth: str) -> str:
+        mark = "**" if answer == truth else ""
+        return f"{mark}{plain(answer)}{mark} {percent(probability, 0)}%"
+
+    yield from (f"**{SAMPLES_TITLE}**", "", SAMPLES_NOTE, "")
+    yield from ("| image | class | teacher | student |", "| --- | --- | --- | --- |")
+    for one in samples:
+        path = f"plots/{prefix}test-{one.index}.png"
+        pictures[path] = _enlarged(base64.b64decode(one.png))
+        cells = (
+            f"![test image {one.index}: {plain(one.truth)}]({path})",
+            f"{plain(one.truth)} (#{one.index})",
+            said(one.teacher, one.teacher_probability, one.truth),
+            said(one.student, one.student_probability, one.truth),
+        )
+        yield f"| {' | '.join(cells)} |"
+    yield ""
+
+
+def _enlarged(png: bytes) -> bytes:
+    """A picture whose pixels are squares that people can see."""
+    picture = Image.open(io.BytesIO(png))
+    factor = max(1, SAMPLE_SIDE // max(picture.size))
+    if factor == 1:
+        return png
+    stream = io.BytesIO()
+    larger = picture.resize(
+        (picture.width * factor, picture.height * factor), Image.Resampling.NEAREST
+    )
+    larger.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
 
 
 def _sheet(sheet: Sheet | None) -> Iterator[str]:
     if sheet is None:
         return
-    yield from (f"**{plain(sheet.title)}**", "")
+    yield from (f"**{plain(sheet.title)}**", "", *_table(sheet), "")
+    for line in sheet.note.splitlines():
+        yield from (plain(line), "")
+
+
+def _table(sheet: Sheet) -> Iterator[str]:
     yield f"| {' | '.join(plain(head) for head in sheet.heads)} |"
     yield f"|{'|'.join([' --- ', *[' ---: '] * (len(sheet.heads) - 1)])}|"
     for row in sheet.rows:
         yield f"| {' | '.join(plain(cell) for cell in row)} |"
-    yield ""
-    for line in sheet.note.splitlines():
-        yield from (plain(line), "")
 
 
 def _pictures(figures: Sequence[Figure], prefix: str, pictures: dict[str, bytes]) -> Iterator[str]:

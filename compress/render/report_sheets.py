@@ -20,6 +20,8 @@ from compress.render.tables.train import NOTES as TRAIN_NOTES
 
 MOST_CHANGED = 12
 """Rows of the short table of classes; the long one holds all."""
+SAMPLES_TITLE = "Where teacher and student differ"
+SAMPLES_NOTE = "The most confident mistakes first."
 
 
 @dataclass(frozen=True)

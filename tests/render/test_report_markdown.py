@@ -1,10 +1,14 @@
 """A report as Markdown."""
 
+import base64
+import io
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from compress.records.report import ReportRecord
+from compress.records.report import ClassRow, ReportRecord
 from compress.render.report_markdown import document, plain
 
 
@@ -14,7 +18,7 @@ def test_every_picture_named_is_there_and_the_other_way_round(
     for record in (digits_report, two_runs_report):
         text, pictures = document(record)
         named = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
-        assert sorted(named) == sorted(pictures)
+        assert set(named) == set(pictures)
         assert all(content.startswith(b"\x89PNG") for content in pictures.values())
 
 
@@ -31,6 +35,52 @@ def test_the_figures_are_those_of_the_record(digits_report: ReportRecord) -> Non
     assert f"| small\\_cnn | {100 * row.top1:.2f} (" in text
     assert "# Report of digits-run" in text
     assert "## 1:" not in text
+
+
+def test_samples_on_which_teacher_and_student_differ_are_shown(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    text, pictures = document(digits_report)
+    (answers,) = [one for one in digits_report.runs[0].answers if one.label == "small_cnn"]
+    assert len(answers.disagreements) == 12
+    for one in answers.disagreements:
+        path = f"plots/test-{one.index}.png"
+        teacher = f"{one.teacher} {100 * one.teacher_probability:.0f}%"
+        assert f"| ![test image {one.index}: {one.truth}]({path}) | {one.truth} " in text
+        assert teacher in text.replace("**", "")
+        small = np.asarray(Image.open(io.BytesIO(base64.b64decode(one.png))))
+        large = np.asarray(Image.open(io.BytesIO(pictures[path])))
+        assert large.shape == (96, 96, 3)
+        factor = 96 // len(small)
+        assert (large == small.repeat(factor, axis=0).repeat(factor, axis=1)).all()
+    assert "differ" not in document(two_runs_report)[0].split("Where it comes from")[0]
+
+
+def test_a_right_answer_among_the_samples_is_bold(digits_report: ReportRecord) -> None:
+    text, _ = document(digits_report)
+    (answers,) = [one for one in digits_report.runs[0].answers if one.label == "small_cnn"]
+    right = next(one for one in answers.disagreements if one.teacher == one.truth)
+    row = next(line for line in text.splitlines() if f"(plots/test-{right.index}.png)" in line)
+    cells = [cell.strip() for cell in row.split("|")]
+    assert cells[3].startswith(f"**{right.truth}** ")
+    assert "**" not in cells[4]
+
+
+def test_a_long_table_of_classes_is_folded_away_whole(digits_report: ReportRecord) -> None:
+    run = digits_report.runs[0]
+    (taught, *_) = [one for one in run.answers if one.role == "student"]
+    classes = tuple(
+        ClassRow(name=f"class {n:02}", images=10, top1=n / 20, teacher_top1=0.5, lost=1, won=2)
+        for n in range(13)
+    )
+    changed = run.model_copy(update={"answers": (taught.model_copy(update={"classes": classes}),)})
+    text, _ = document(digits_report.model_copy(update={"runs": (changed,)}))
+    shown, _, rest = text.partition("<details><summary>all 13</summary>\n\n| class |")
+    folded, _, _ = rest.partition("\n\n</details>")
+    names = [f"class {n:02}" for n in range(13)]
+    assert [name for name in names if f"| {name} |" in shown] == [*names[:6], *names[-6:]]
+    assert [name for name in names if f"| {name} |" in folded] == names
+    assert "<details>" not in document(digits_report)[0]
 
 
 def test_several_runs_are_numbered(two_runs_report: ReportRecord) -> None:
