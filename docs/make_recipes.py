@@ -30,8 +30,10 @@ A recipe is a TOML file that fills the options of `train`, `distill` and `soft-l
 `--recipe NAME` takes one that is installed, `--recipe FILE.toml` one of yours. Without the option,
 the recipe named like the data is taken where there is one, and the first line of the run says so.
 A flag replaces a recipe's key, which replaces the default. Two ways to say one thing displace each
-other: `--alpha` a recipe's losses and sweep, `--loss` its alpha, a sweep of either likewise,
-`--seed` its seeds.
+other: `--alpha` and `--temperature` a recipe's losses, `--loss` its alpha and temperature, each of
+them also where it is swept; a single seed displaces seeds and their ensemble. What a recipe sweeps
+besides stays and is crossed: with `--sweep learning_rate=0.1,0.2` each of its swept losses is
+trained at both, and with `--sweep temperature=1,4` at both temperatures.
 
 ```toml
 [about]                       # shown by `compress list recipes`, all of it free text

@@ -96,7 +96,8 @@ def distill(
             metavar="KEY=V1,V2,…",
             help="Cross every student with the values: alpha, temperature, loss, learning_rate … "
             "(losses with options are separated by ';', "
-            "and may be sums: ce:weight=0.1 + kd:weight=0.9).",
+            "and may be sums: ce:weight=0.1 + kd:weight=0.9). "
+            "What a recipe sweeps besides stays.",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,
@@ -172,14 +173,20 @@ def distill(
 
 
 def _sweep(items: list[str] | None) -> dict[str, list[str | float | int | bool]] | None:
-    """`KEY=V1,V2` repeated; values of losses with options of their own are parted by `;`."""
+    """`KEY=V1,V2` repeated; values of losses with options of their own are parted by `;`.
+
+    Raises:
+        typer.BadParameter: One is not KEY=VALUE, or an entry is empty.
+        ConfigError: A key comes twice.
+    """
     found = options.pairs(items, "--sweep")
     if found is None:
         return None
-    from compress.config.specs import parse_scalar
+    from compress.config.specs import parse_scalar, underscored
 
     def values(key: str, text: str) -> list[str | float | int | bool]:
-        parts = text.split(";" if ";" in text or (key == "loss" and ":" in text) else ",")
-        return [parse_scalar(part.strip()) for part in parts if part.strip()]
+        separator = ";" if ";" in text or (key == "loss" and ":" in text) else ","
+        parts = options.comma_list(text, f"--sweep {key}", separator=separator) or []
+        return [parse_scalar(part) for part in parts]
 
-    return {key.replace("-", "_"): values(key, text) for key, text in found.items()}
+    return {key: values(key, text) for key, text in underscored(found, "--sweep").items()}

@@ -294,15 +294,15 @@ def asked(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def comma_list(text: str | None, option: str) -> list[str] | None:
-    """Split `a,b,c`; None stays None.
+def comma_list(text: str | None, option: str, *, separator: str = ",") -> list[str] | None:
+    """Split `a,b,c`, or at another separator; None stays None.
 
     Raises:
         typer.BadParameter: An entry is empty.
     """
     if text is None:
         return None
-    parts = [part.strip() for part in text.split(",")]
+    parts = [part.strip() for part in text.split(separator)]
     if not all(parts):
         raise typer.BadParameter(f"{option} {text!r} has an empty entry")
     return parts

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -9,7 +10,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from compress.config.recipes import build, config_error, layers
-from compress.config.specs import Frozen, LossTerm, ModelSpec, Reference, Scalar, StudentSpec
+from compress.config.specs import (
+    Frozen,
+    LossTerm,
+    ModelSpec,
+    Reference,
+    Scalar,
+    StudentSpec,
+    underscored,
+)
 from compress.config.train import TrainConfig
 from compress.config.training import Fraction, Optimization, Positive, TrainingConfig
 from compress.errors import ConfigError, unknown
@@ -81,9 +90,24 @@ class DistillConfig(TrainingConfig):
         items = [value] if isinstance(value, str) else value
         return tuple(LossTerm.parse(item) if isinstance(item, str) else item for item in items)
 
+    @field_validator("sweep", mode="before")
+    @classmethod
+    def _spell_sweep(cls, value: Any) -> Any:
+        return underscored(value, "--sweep") if isinstance(value, Mapping) else value
+
+    @field_validator("sweep")
+    @classmethod
+    def _sweep_has_values(
+        cls, sweep: dict[str, tuple[Scalar, ...]]
+    ) -> dict[str, tuple[Scalar, ...]]:
+        for key, values in sweep.items():
+            if not values or "" in values:
+                raise ValueError(f"{key} has an empty list or entry")
+        return sweep
+
     @model_validator(mode="after")
     def _one_way_to_weigh(self) -> Self:
-        swept = {key.replace("-", "_") for key in self.sweep}
+        swept = self.sweep.keys()
         by_loss = bool(self.loss) or "loss" in swept
         if by_loss and (self.alpha is not None or self.temperature is not None):
             raise ValueError(
@@ -151,11 +175,21 @@ class StudentPlan(Frozen):
     control: str | None = None
 
 
-def _objective(config: DistillConfig, swept: dict[str, Scalar]) -> dict[str, Any]:
-    """What a plan says of its losses, for one point of a sweep."""
+@dataclass(frozen=True)
+class Weighing:
+    """What a plan says of its losses; the attributes are StudentPlan's."""
+
+    ce_weight: float
+    terms: tuple[LossTerm, ...] = ()
+    ce_from: float = 0.0
+    ce_ramp_epochs: int = 0
+
+
+def _weighing(config: DistillConfig, swept: dict[str, Scalar]) -> Weighing:
+    """How one point of a sweep weighs its losses."""
     if "loss" in swept or config.loss:
         asked = _sum(str(swept["loss"])) if "loss" in swept else config.loss
-        return _sum_of_losses(config, asked, swept)
+        return _weigh_sum(config, asked, swept)
     alpha = swept.get("alpha", 0.9 if config.alpha is None else config.alpha)
     temperature = swept.get(
         "temperature", 4.0 if config.temperature is None else config.temperature
@@ -165,16 +199,13 @@ def _objective(config: DistillConfig, swept: dict[str, Scalar]) -> dict[str, Any
     if isinstance(temperature, (str, bool)) or temperature <= 0:
         raise ConfigError(f"--sweep temperature={temperature}: a temperature is above 0")
     kd = LossTerm(name="kd", weight=float(alpha), options={"temperature": float(temperature)})
-    weights: dict[str, Any] = {"ce_weight": 1.0 - float(alpha)}
-    if config.alpha_from is not None and config.alpha_ramp_epochs is not None:
-        if alpha == 0:
-            raise ConfigError(
-                "alpha 0 ends no ramp: alpha_from is in vain", hint="end at 0.001, say"
-            )
-        epochs, start = config.alpha_ramp_epochs, config.alpha_from
-        kd = kd.model_copy(update={"ramp_epochs": epochs, "ramp_from": start / alpha})
-        weights |= {"ce_from": 1.0 - start, "ce_ramp_epochs": epochs}
-    return {**weights, "terms": (kd,) if alpha > 0 else ()}
+    if config.alpha_from is None or config.alpha_ramp_epochs is None:
+        return Weighing(1.0 - float(alpha), (kd,) if alpha > 0 else ())
+    if alpha == 0:
+        raise ConfigError("alpha 0 ends no ramp: alpha_from is in vain", hint="end at 0.001, say")
+    epochs, start = config.alpha_ramp_epochs, config.alpha_from
+    kd = kd.model_copy(update={"ramp_epochs": epochs, "ramp_from": start / alpha})
+    return Weighing(1.0 - float(alpha), (kd,), ce_from=1.0 - start, ce_ramp_epochs=epochs)
 
 
 def _sum(text: str) -> tuple[LossTerm, ...]:
@@ -182,10 +213,10 @@ def _sum(text: str) -> tuple[LossTerm, ...]:
     return tuple(LossTerm.parse(part.strip()) for part in text.split(SUM))
 
 
-def _sum_of_losses(
+def _weigh_sum(
     config: DistillConfig, asked: tuple[LossTerm, ...], swept: dict[str, Scalar]
-) -> dict[str, Any]:
-    """What a plan says of a sum of losses: its `ce` apart from those that need a teacher."""
+) -> Weighing:
+    """How a sum of losses is weighed: its `ce` apart from the terms that need a teacher."""
     terms = tuple(term for term in asked if term.name != CE)
     if "temperature" in swept:
         terms = tuple(
@@ -204,16 +235,12 @@ def _sum_of_losses(
                 f"ce has no option {min(ce.options)!r}",
                 hint="it has weight, ramp_epochs and ramp_from",
             )
-        return {
-            "ce_weight": ce.weight,
-            "ce_from": ce.ramp_from * ce.weight,
-            "ce_ramp_epochs": ce.ramp_epochs or 0,
-            "terms": terms,
-        }
+        start, epochs = ce.ramp_from * ce.weight, ce.ramp_epochs or 0
+        return Weighing(ce.weight, terms, ce_from=start, ce_ramp_epochs=epochs)
     ce_weight = swept.get("ce_weight", 1.0 if config.ce_weight is None else config.ce_weight)
     if isinstance(ce_weight, (str, bool)) or ce_weight < 0:
         raise ConfigError(f"--sweep ce_weight={ce_weight}: not a weight")
-    return {"ce_weight": float(ce_weight), "terms": terms}
+    return Weighing(float(ce_weight), terms)
 
 
 def _suffix(key: str, value: Scalar, values: Sequence[Scalar]) -> str:
@@ -234,6 +261,21 @@ def _suffix(key: str, value: Scalar, values: Sequence[Scalar]) -> str:
     return re.sub(r"[^\w.]+|_", "-", str(value) if alike else short(value))
 
 
+def _points(config: DistillConfig) -> list[dict[str, Scalar]]:
+    """The sweep's values crossed; one empty point without a sweep.
+
+    Raises:
+        ConfigError: A key is unknown.
+    """
+    sweepable = ("alpha", "temperature", "loss", "ce_weight", *Optimization.model_fields)
+    for key in config.sweep:
+        if key not in sweepable:
+            raise unknown("sweep key", key, sweepable)
+    return [
+        dict(zip(config.sweep, values, strict=True)) for values in product(*config.sweep.values())
+    ]
+
+
 def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
     """Cross students, sweep and seeds, and put the control of each beside it.
 
@@ -241,56 +283,20 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
         ConfigError: A sweep key is unknown, a swept value is out of bounds, or two students
             end up with one label.
     """
-    sweepable = ("alpha", "temperature", "loss", "ce_weight", *Optimization.model_fields)
-    keys = [key.replace("-", "_") for key in config.sweep]
-    for key in keys:
-        if key not in sweepable:
-            raise unknown("sweep key", key, sweepable)
-    swept = dict(zip(keys, config.sweep.values(), strict=True))
-    points = [dict(zip(keys, values, strict=True)) for values in product(*swept.values())]
     names = [spec.label or spec.model.name for spec in config.student]
-    seeds = config.all_seeds
     plans: list[StudentPlan] = []
     controls: dict[str, StudentPlan] = {}
-    for spec, name in zip(config.student, names, strict=True):
+    for (spec, name), point, seed in product(
+        zip(config.student, names, strict=True), _points(config), config.all_seeds
+    ):
         unnamed = spec.label is None and names.count(name) > 1
-        stem = "-".join(
-            [name, *(f"{k}{v}" for k, v in sorted(spec.model.options.items()) if unnamed)]
-        )
-        for point, seed in product(points, seeds):
-            objective = _objective(config, point)
-            own = {key: value for key, value in point.items() if key in Optimization.model_fields}
-            try:
-                optimization = config.optimization(spec.model.name, **own)
-            except ValidationError as error:
-                raise config_error(Optimization, error) from error
-            tail = [f"s{seed}"] if len(seeds) > 1 else []
-            plan = StudentPlan(
-                label="-".join([stem, *(_suffix(k, v, swept[k]) for k, v in point.items()), *tail]),
-                model=spec.model,
-                seed=seed,
-                role="student",
-                settings=point,
-                optimization=optimization,
-                **objective,
-            )
-            if config.control:
-                control_label = "-".join(
-                    [stem, "control", *(_suffix(k, v, swept[k]) for k, v in own.items()), *tail]
-                )
-                controls[control_label] = plan.model_copy(
-                    update={
-                        "label": control_label,
-                        "role": "control",
-                        "settings": own,
-                        "ce_weight": 1.0,
-                        "ce_from": 0.0,
-                        "ce_ramp_epochs": 0,
-                        "terms": (),
-                    }
-                )
-                plan = plan.model_copy(update={"control": control_label})
-            plans.append(plan)
+        options = [f"{k}{v}" for k, v in sorted(spec.model.options.items()) if unnamed]
+        plan = _plan(config, "-".join([name, *options]), spec.model, point, seed)
+        if config.control:
+            control = _control(config, "-".join([name, *options]), plan)
+            controls[control.label] = control
+            plan = plan.model_copy(update={"control": control.label})
+        plans.append(plan)
     everyone = (*plans, *controls.values())
     labels = [plan.label for plan in everyone]
     for label in labels:
@@ -299,3 +305,52 @@ def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:
                 f"two students are called {label!r}", hint="name one: --student NAME=MODEL"
             )
     return everyone
+
+
+def _plan(
+    config: DistillConfig, stem: str, model: ModelSpec, point: dict[str, Scalar], seed: int
+) -> StudentPlan:
+    """A taught student at one point of the sweep."""
+    weighing = _weighing(config, point)
+    try:
+        optimization = config.optimization(model.name, **_own(point))
+    except ValidationError as error:
+        raise config_error(Optimization, error) from error
+    return StudentPlan(
+        label=_label(config, stem, point, seed),
+        model=model,
+        seed=seed,
+        role="student",
+        settings=point,
+        optimization=optimization,
+        ce_weight=weighing.ce_weight,
+        ce_from=weighing.ce_from,
+        ce_ramp_epochs=weighing.ce_ramp_epochs,
+        terms=weighing.terms,
+    )
+
+
+def _control(config: DistillConfig, stem: str, taught: StudentPlan) -> StudentPlan:
+    """The same student without a teacher: of a sweep it keeps what changes its optimisation."""
+    own = _own(taught.settings)
+    return StudentPlan(
+        label=_label(config, f"{stem}-control", own, taught.seed),
+        model=taught.model,
+        seed=taught.seed,
+        role="control",
+        settings=own,
+        optimization=taught.optimization,
+        ce_weight=1.0,
+        terms=(),
+    )
+
+
+def _own(point: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    """The part of a point of a sweep that is about the optimisation."""
+    return {key: value for key, value in point.items() if key in Optimization.model_fields}
+
+
+def _label(config: DistillConfig, stem: str, point: Mapping[str, Scalar], seed: int) -> str:
+    """What was swept and, where there are several, the seed, after a student's name."""
+    swept = [_suffix(key, value, config.sweep[key]) for key, value in point.items()]
+    return "-".join([stem, *swept, *([f"s{seed}"] if len(config.all_seeds) > 1 else [])])

@@ -3,26 +3,26 @@
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
-from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from compress.config.specs import Frozen
+from compress.config.specs import Frozen, underscored
 from compress.errors import ConfigError, InputError, unknown
 
 Config = TypeVar("Config", bound=Frozen)
 DISPLACED = {
-    "alpha": ("loss", "ce_weight", "sweep"),
-    "temperature": ("loss", "ce_weight", "sweep"),
-    "loss": ("alpha", "alpha_from", "alpha_ramp_epochs", "temperature", "sweep"),
-    "sweep": (),
+    "alpha": ("loss", "ce_weight"),
+    "temperature": ("loss", "ce_weight"),
+    "loss": ("alpha", "alpha_from", "alpha_ramp_epochs", "temperature"),
     "seed": ("seeds", "ensemble"),
 }
-"""What a flag hides of a recipe: other ways to say the same."""
-DISPLACED_BY_SWEEP = {"alpha": ("loss", "ce_weight"), "loss": DISPLACED["loss"]}
-"""The same for what a `--sweep` is about; it takes the place of the recipe's sweep anyway."""
+"""What a flag hides of a recipe, of its sweep too: other ways to say the same."""
+SWEPT_WITH_LOSSES = "temperature"
+"""Swept, it is no other way to say a loss but set in every term of it."""
+KEY_BY_KEY = ("augmentation", "sweep")
+"""Tables of which a flag replaces the keys it names."""
 TABLES = ("about", "data", "train", "distill", "export", "gate")
 
 
@@ -75,7 +75,7 @@ def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
     """
     merged: dict[str, Any] = {}
     for layer in layers:
-        named = {key.replace("-", "_"): value for key, value in layer.items()}
+        named = underscored(layer, "key")
         if not named.keys().isdisjoint(("seed", "seeds")):
             merged.pop("seed", None)
             merged.pop("seeds", None)
@@ -110,8 +110,8 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
 
     Without `--recipe` it is the recipe named like the data, where there is one. Two ways to say
     one thing displace each other: `--alpha` a recipe's losses, `--loss` its alpha, a sweep of
-    either likewise, `--seed` its seeds, an optimisation flag the recipe's setting for a single
-    model.
+    either likewise, a single seed its seeds and their ensemble, an optimisation flag the recipe's
+    setting for a single model. What a recipe sweeps besides stays.
 
     Args:
         command: The recipe's table, "train" or "distill".
@@ -126,25 +126,32 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     recipe = flags.get("recipe") or (data if data in names() else None)
     tables = load(str(recipe)) if recipe else {}
     found = {
-        key.replace("-", "_"): value
+        key: value
         for table in ("data", command)
-        for key, value in tables.get(table, {}).items()
+        for key, value in underscored(tables.get(table, {}), f"[{table}] of {recipe}:").items()
     }
-    hidden = [keys for given, keys in DISPLACED.items() if given in asked]
-    hidden += [
-        keys for swept, keys in DISPLACED_BY_SWEEP.items() if swept in asked.get("sweep", ())
-    ]
-    for key in chain.from_iterable(hidden):
-        found.pop(key, None)
+    hidden = _displaced(asked)
+    found = {key: value for key, value in found.items() if key not in hidden}
+    if isinstance(found.get("sweep"), dict):
+        sweep = underscored(found["sweep"], f"sweep of {recipe}:")
+        found["sweep"] = {k: v for k, v in sweep.items() if k not in hidden | asked.keys()}
     found["model_settings"] = {
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
         for name, own in found.get("model_settings", {}).items()
     }
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
-    if "augmentation" in asked and "resume" not in asked:  # a run has its own, not a recipe's
-        asked["augmentation"] = {**found.get("augmentation", {}), **asked["augmentation"]}
+    for key in () if "resume" in asked else KEY_BY_KEY:  # a run has its own, not a recipe's
+        if key in asked and isinstance(found.get(key), dict):
+            asked[key] = {**found[key], **asked[key]}
     return [found, asked]
+
+
+def _displaced(asked: Mapping[str, Any]) -> set[str]:
+    """The keys of a recipe that the flags say in another way."""
+    swept = asked.get("sweep", {}).keys() - {SWEPT_WITH_LOSSES}
+    hidden = {key for given in asked.keys() | swept for key in DISPLACED.get(given, ())}
+    return hidden | {"ensemble"} if len(asked.get("seeds", ())) == 1 else hidden
 
 
 def config_error(kind: type[Frozen], error: ValidationError) -> ConfigError:

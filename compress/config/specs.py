@@ -1,13 +1,16 @@
 """Small values that configurations are made of, and how they are written on a command line."""
 
 from collections.abc import Mapping
-from typing import Annotated, Self
+from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from compress.errors import ConfigError
 
 Scalar = bool | int | float | str
+Value = TypeVar("Value")
+OWN_RAMP = frozenset({"dkd"})
+"""Losses whose weight rises by itself unless it is told how."""
 
 
 class Frozen(BaseModel):
@@ -61,6 +64,25 @@ def format_options(options: Mapping[str, Scalar]) -> str:
         return str(value).lower() if isinstance(value, bool) else str(value)
 
     return ",".join(f"{key}={text(value)}" for key, value in sorted(options.items()))
+
+
+def underscored(table: Mapping[str, Value], name: str) -> dict[str, Value]:
+    """A table whose keys are written `learning_rate`, also where they came as `learning-rate`.
+
+    Args:
+        table: With keys in either spelling.
+        name: What it is called in messages.
+
+    Raises:
+        ConfigError: A key is there in both spellings.
+    """
+    found: dict[str, Value] = {}
+    for key, value in table.items():
+        written = key.replace("-", "_")
+        if written in found:
+            raise ConfigError(f"{name} {written} is given twice", hint="write it once")
+        found[written] = value
+    return found
 
 
 class ModelSpec(Frozen):
@@ -143,7 +165,7 @@ class LossTerm(Frozen):
 
     `weight`, 0 or above, multiplies the term; over the first `ramp_epochs` epochs it rises linearly
     from `ramp_from * weight` to `weight`. A falling weight has `ramp_from` above 1. Without
-    `ramp_epochs` the loss decides: only `dkd` has a ramp of its own, from 0.
+    `ramp_epochs` the loss decides: only `dkd` has a ramp of its own, from 0 unless told.
     """
 
     name: str
@@ -172,12 +194,26 @@ class LossTerm(Frozen):
             return cls.model_validate({"name": name, "options": options, **own})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            raise ConfigError(f"{first['loc'][0]} in {text!r}: {first['msg']}") from error
+            place = f"{first['loc'][0]} in {text!r}" if first["loc"] else repr(text)
+            message = first["msg"].removeprefix("Value error, ")
+            raise ConfigError(f"{place}: {message}") from error
+
+    @model_validator(mode="after")
+    def _ramp_does_something(self) -> Self:
+        asked = self.model_fields_set
+        alone = "ramp_from" in asked and "ramp_epochs" not in asked and self.name not in OWN_RAMP
+        if alone or (self.ramp_from and self.ramp_epochs == 0):
+            raise ValueError("ramp_from goes with ramp_epochs above 0")
+        if self.weight == 0 and self.ramp_epochs:
+            raise ValueError("weight 0 ends no ramp; end at 0.001, say")
+        return self
 
     def __str__(self) -> str:
         own: dict[str, Scalar] = {"weight": self.weight} if self.weight != 1.0 else {}
         if self.ramp_epochs is not None:
             own |= {"ramp_epochs": self.ramp_epochs, "ramp_from": self.ramp_from}
+        elif self.ramp_from:
+            own |= {"ramp_from": self.ramp_from}
         text = format_options({**own, **self.options})
         return f"{self.name}:{text}" if text else self.name
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.config.specs import Augmentation, Frozen
+from compress.config.specs import Augmentation, Frozen, underscored
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -125,10 +125,8 @@ class TrainingConfig(Optimization):
 
         Raises:
             pydantic.ValidationError: An override is unknown or out of bounds.
+            ConfigError: A setting is there in both spellings.
         """
         shared = {name: getattr(self, name) for name in Optimization.model_fields}
-        own = {
-            key.replace("-", "_"): value
-            for key, value in self.model_settings.get(model, {}).items()
-        }
+        own = underscored(self.model_settings.get(model, {}), f"model-settings of {model}:")
         return Optimization.model_validate({**shared, **own, **overrides})

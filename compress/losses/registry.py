@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
 
-from compress.config.specs import LossTerm, Scalar
+from compress.config.specs import OWN_RAMP, LossTerm, Scalar
 from compress.errors import ConfigError, unknown
 from compress.models.options import Option
 
@@ -166,8 +166,8 @@ def weight_at(term: LossTerm, epoch: float, epochs: int) -> float:
     """The weight of a term at a moment of the training.
 
     It goes in a straight line from `ramp_from * weight` to `weight` over `ramp_epochs`. A `dkd`
-    without `ramp_epochs` warms up as in its paper, from 0 over 20 epochs, but over no more than a
-    quarter of the training.
+    without `ramp_epochs` warms up as in its paper, over 20 epochs, but over no more than a quarter
+    of the training.
 
     Args:
         term: With its ramp.
@@ -178,7 +178,7 @@ def weight_at(term: LossTerm, epoch: float, epochs: int) -> float:
     if term.ramp_epochs is not None:
         ramp = term.ramp_epochs
     else:
-        ramp = min(DKD_RAMP_EPOCHS, epochs / DKD_RAMP_SHARE) if term.name == "dkd" else 0
+        ramp = min(DKD_RAMP_EPOCHS, epochs / DKD_RAMP_SHARE) if term.name in OWN_RAMP else 0
     share = min(1.0, epoch / ramp) if ramp else 1.0
     return term.weight * (term.ramp_from + (1 - term.ramp_from) * share)
 

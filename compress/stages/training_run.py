@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
-from compress.config.recipes import config_error
+from compress.config.recipes import KEY_BY_KEY, config_error
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
@@ -24,8 +24,6 @@ from compress.training.schedule import Schedule
 
 MEASURED = "data"
 """The normalisation that is measured on the training images."""
-AUGMENTATION = "augmentation"
-"""The option whose keys are given one by one."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 
 
@@ -104,11 +102,12 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
 
 
 def _given(config: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that flags are about; of an augmentation the keys given."""
+    """The part of a configuration that flags are about; of some tables the keys given."""
     found = {key: config.get(key) for key in flags}
-    if AUGMENTATION in flags:
-        whole = config.get(AUGMENTATION, {})
-        found[AUGMENTATION] = {key: whole.get(key) for key in flags[AUGMENTATION]}
+    for table in KEY_BY_KEY:
+        if table in flags:
+            whole = config.get(table, {})
+            found[table] = {key: whole.get(key) for key in flags[table]}
     return found
 
 

@@ -13,6 +13,10 @@ def test_only_what_the_user_gave_reaches_the_configuration() -> None:
 
 def test_a_list_is_split_at_commas() -> None:
     assert comma_list("0, 1,2", "--seeds") == ["0", "1", "2"]
+    assert comma_list("kd; dkd:beta=8,alpha=1", "--sweep", separator=";") == [
+        "kd",
+        "dkd:beta=8,alpha=1",
+    ]
     assert comma_list(None, "--seeds") is None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from compress.config import recipes
-from compress.config.distill import DistillConfig, plan_students
+from compress.config.distill import DistillConfig, distill_config, plan_students
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, InputError
 
@@ -137,7 +137,14 @@ def test_a_missing_recipe_file_is_an_input_error(tmp_path: Path) -> None:
             {"alpha", "temperature"},
         ),
         ("loss = ['dkd']\nce_weight = 0.1\n", {"sweep": {"alpha": [0.3, 0.9]}}, set()),
-        ("loss = ['dkd']\nce_weight = 0.1\n", {"sweep": {"ce_weight": [1]}}, {"loss", "ce_weight"}),
+        (
+            "loss = ['dkd']\nce_weight = 0.1\n",
+            {"sweep": {"ce_weight": [1]}},
+            {"loss", "ce_weight"},
+        ),
+        ("seeds = [0, 1]\nensemble = true\n", {"seed": 5}, set()),
+        ("seeds = [0, 1]\nensemble = true\n", {"seeds": ["5"]}, {"seeds"}),
+        ("seeds = [0, 1]\nensemble = true\n", {"seeds": ["5", "6"]}, {"seeds", "ensemble"}),
     ],
 )
 def test_a_flag_hides_another_way_to_weigh_of_the_recipe(
@@ -147,3 +154,71 @@ def test_a_flag_hides_another_way_to_weigh_of_the_recipe(
     found, own = recipes.layers("distill", asked)
     assert found.keys() - {"model_settings", "recipe"} == kept
     plan_students(recipes.build(DistillConfig, found, own))
+
+
+TWO_ALPHAS = "[distill.sweep]\nalpha = [0.5, 1]\nlearning-rate = [0.1, 0.2]\n"
+TWO_LOSSES = "[distill.sweep]\nloss = ['kd:weight=2', 'dkd']\nce_weight = [0.1, 1]\n"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "flags", "swept"),
+    [
+        (TWO_ALPHAS, {"epochs": 1}, {"alpha": [0.5, 1], "learning_rate": [0.1, 0.2]}),
+        (TWO_ALPHAS, {"sweep": {"alpha": [0.3]}}, {"alpha": [0.3], "learning_rate": [0.1, 0.2]}),
+        (
+            TWO_ALPHAS,
+            {"sweep": {"temperature": [1, 4]}},
+            {"alpha": [0.5, 1], "learning_rate": [0.1, 0.2], "temperature": [1, 4]},
+        ),
+        (TWO_ALPHAS, {"learning_rate": 0.3}, {"alpha": [0.5, 1]}),
+        (TWO_ALPHAS, {"alpha": 0.3}, {"learning_rate": [0.1, 0.2]}),
+        (TWO_ALPHAS, {"loss": ["kd"]}, {"learning_rate": [0.1, 0.2]}),
+        (
+            TWO_ALPHAS,
+            {"sweep": {"loss": ["kd", "dkd"]}},
+            {"learning_rate": [0.1, 0.2], "loss": ["kd", "dkd"]},
+        ),
+        (TWO_LOSSES, {"temperature": 2}, {}),
+        (TWO_LOSSES, {"sweep": {"alpha": [0.3]}}, {"alpha": [0.3]}),
+        (
+            TWO_LOSSES,
+            {"sweep": {"temperature": [2]}},
+            {"loss": ["kd:weight=2", "dkd"], "ce_weight": [0.1, 1], "temperature": [2]},
+        ),
+        (TWO_LOSSES, {"loss": ["kd"]}, {"ce_weight": [0.1, 1]}),
+        (TWO_LOSSES, {"loss": ["kd"], "ce_weight": 1}, {}),
+    ],
+)
+def test_what_a_recipe_sweeps_stays_where_no_flag_says_otherwise(
+    tmp_path: Path, recipe: str, flags: dict[str, Any], swept: dict[str, Any]
+) -> None:
+    config = distill_config({"recipe": _recipe(tmp_path, recipe), **flags})
+    assert config.sweep == {key: tuple(values) for key, values in swept.items()}
+    plan_students(config)
+
+
+def test_a_learning_rate_is_crossed_with_every_loss_of_the_recipe() -> None:
+    flags = {"recipe": "cifar10-small-cnn", "sweep": {"learning_rate": [0.1, 0.2]}}
+    students = [p for p in plan_students(distill_config(flags)) if p.role == "student"]
+    assert [(p.terms[0].name, p.optimization.learning_rate) for p in students] == [
+        (loss, rate)
+        for loss in ("kd", "logit_std", "dkd", "dist", "attention")
+        for rate in (0.1, 0.2)
+    ]
+
+
+def test_a_run_that_is_resumed_is_asked_for_with_the_keys_of_the_flag_alone(
+    tmp_path: Path,
+) -> None:
+    flags = {"recipe": _recipe(tmp_path, TWO_ALPHAS), "sweep": {"temperature": [1]}}
+    assert recipes.layers("distill", {**flags, "resume": "last"})[1]["sweep"] == {
+        "temperature": [1]
+    }
+
+
+@pytest.mark.parametrize("table", ["[distill]\n", "[distill.sweep]\n"])
+def test_two_spellings_of_one_key_are_refused(tmp_path: Path, table: str) -> None:
+    path = _recipe(tmp_path, f"{table}weight-decay = 0\nweight_decay = 1\n")
+    with pytest.raises(ConfigError, match="weight_decay is given twice") as caught:
+        recipes.layers("distill", {"recipe": path})
+    assert path in caught.value.message

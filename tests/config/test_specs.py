@@ -16,6 +16,7 @@ from compress.config.specs import (
     format_options,
     parse_scalar,
     split_options,
+    underscored,
 )
 from compress.errors import ConfigError
 
@@ -118,7 +119,16 @@ def test_a_loss_term_takes_its_own_keys_out_of_the_options() -> None:
     assert term.options == {"beta": 8}
 
 
-@pytest.mark.parametrize("text", ["kd", "kd:temperature=4", "dkd:weight=0.5,beta=8,ramp_epochs=20"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kd",
+        "kd:temperature=4",
+        "dkd:weight=0.5,beta=8,ramp_epochs=20",
+        "dkd:ramp_epochs=0",
+        "dkd:ramp_from=0.5",
+    ],
+)
 def test_a_loss_term_reads_what_it_writes(text: str) -> None:
     term = LossTerm.parse(text)
     assert LossTerm.parse(str(term)) == term
@@ -130,12 +140,32 @@ def test_a_loss_term_reads_what_it_writes(text: str) -> None:
         ("kd:weight=heavy", "weight=heavy in 'kd:weight=heavy' is not a number"),
         ("kd:ramp_epochs=-1", "ramp_epochs in 'kd:ramp_epochs=-1': Input should be greater"),
         ("kd:ramp_from=-1", "ramp_from in 'kd:ramp_from=-1': Input should be greater"),
+        ("kd:ramp_from=0.5", "'kd:ramp_from=0.5': ramp_from goes with ramp_epochs above 0"),
+        ("ce:ramp_from=0", "'ce:ramp_from=0': ramp_from goes with ramp_epochs above 0"),
+        ("kd:ramp_epochs=0,ramp_from=2", "ramp_from goes with ramp_epochs above 0"),
+        ("dkd:ramp_epochs=0,ramp_from=2", "ramp_from goes with ramp_epochs above 0"),
+        ("ce:weight=0,ramp_epochs=5,ramp_from=1", "weight 0 ends no ramp"),
     ],
 )
 def test_a_loss_term_out_of_bounds_is_refused_in_one_line(text: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         LossTerm.parse(text)
     assert "\n" not in caught.value.message
+
+
+def test_a_loss_term_that_an_older_run_noted_is_read_as_it_is() -> None:
+    noted = {"name": "kd", "weight": 1.0, "ramp_epochs": None, "ramp_from": 0.5, "options": {}}
+    assert LossTerm.model_validate(noted).ramp_from == 0.5
+
+
+@pytest.mark.parametrize("key", ["learning_rate", "learning-rate"])
+def test_a_key_may_be_spelled_in_two_ways(key: str) -> None:
+    assert underscored({key: 1, "alpha": 2}, "--sweep") == {"learning_rate": 1, "alpha": 2}
+
+
+def test_a_key_in_both_spellings_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--sweep learning_rate is given twice"):
+        underscored({"learning-rate": 1, "learning_rate": 2}, "--sweep")
 
 
 def test_augmentation_does_nothing_unless_told() -> None:

@@ -114,6 +114,10 @@ def test_dkd_warms_up_over_a_quarter_of_a_short_training() -> None:
     assert weights(LossTerm(name="dkd"), 20, [0, 2.5, 5, 19]) == [0.0, 0.5, 1.0, 1.0]
 
 
+def test_dkds_warm_up_may_begin_above_zero() -> None:
+    assert weights(LossTerm.parse("dkd:ramp_from=0.5"), 40, [0, 5, 10]) == [0.5, 0.75, 1.0]
+
+
 def test_dkds_warm_up_can_be_turned_off() -> None:
     assert weights(LossTerm.parse("dkd:ramp_epochs=0"), 240, [0, 1]) == [1.0, 1.0]
 

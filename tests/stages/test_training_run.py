@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from compress.config.distill import DistillConfig
+from compress.config.distill import DistillConfig, distill_config
 from compress.config.recipes import build, layers
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, InputError
@@ -91,6 +91,22 @@ def test_resume_compares_of_an_augmentation_what_is_given(tmp_path: Path) -> Non
     with pytest.raises(ConfigError, match=r"--augmentation\.cutout is 16 in the run, 8 now") as e:
         resume(flip="true", cutout="8")
     assert "flip" not in e.value.message
+
+
+def test_resume_compares_of_a_sweep_the_keys_given(tmp_path: Path) -> None:
+    swept = {"alpha": [0.5, 1], "learning_rate": [0.1, 0.2]}
+    config = build(DistillConfig, {"sweep": swept})
+    Run.open(tmp_path, id="r", command="distill", config=as_asked(config)).close()
+
+    def resume(**sweep: list[float]) -> DistillConfig:
+        flags = {"resume": str(tmp_path), "sweep": sweep}
+        return resumed(distill_config(flags), flags, "distill")
+
+    assert resume(alpha=[0.5, 1]).sweep == config.sweep
+    with pytest.raises(
+        ConfigError, match=r"--sweep\.alpha is \[0\.5, 1\] in the run, \[0\.3\] now"
+    ):
+        resume(alpha=[0.3])
 
 
 def test_resume_never_restarts_what_was_begun_with_restart(tmp_path: Path) -> None:
