@@ -17,6 +17,10 @@ class TeacherRow(Part):
         parameters: Trainable numbers; of all members for an ensemble.
         macs: Multiply-accumulates of one image; of all members for an ensemble.
         foreign: Whether it came from outside and may have seen the validation images.
+        number_format: Of its forward passes over views ("float32", "bfloat16"); null, like what it
+            costs, in older records.
+        format_agreement: Share of validation images with the float32 top-1.
+        format_probability_error: Mean absolute difference of probabilities to float32.
         seconds: Spent on its forward passes in this run.
     """
 
@@ -28,6 +32,9 @@ class TeacherRow(Part):
     parameters: int
     macs: int
     foreign: bool
+    number_format: str | None = None
+    format_agreement: float | None = None
+    format_probability_error: float | None = None
     seconds: float
 
 
