@@ -12,7 +12,11 @@ import torch
 
 from compress.config.distill import DistillConfig, distill_config
 from compress.config.recipes import build
+from compress.config.soft_labels import SoftLabelsConfig
+from compress.config.specs import Reference
 from compress.config.train import TrainConfig
+from compress.records.soft_labels import SoftLabelsRecord
+from compress.stages.soft_labels import soft_labels
 from tests.notes import Notes
 
 MODEL = "small_cnn:width=0.25"
@@ -40,6 +44,21 @@ def distill_flags(**changes: Any) -> dict[str, Any]:
 def tiny_distill(**changes: Any) -> DistillConfig:
     """A tiny distillation."""
     return distill_config(distill_flags(**changes))
+
+
+def store_answers(teacher: str, folder: Path, *, views: int = 2) -> SoftLabelsRecord:
+    """Answers to the views of a tiny distillation, made ahead of time."""
+    return soft_labels(
+        SoftLabelsConfig(
+            teacher=(Reference(target=teacher),),
+            image_size=8,
+            views=views,
+            augmentation=tiny_distill().augmentation,
+            soft_labels=folder,
+            device="cpu",
+            amp="off",
+        )
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Finding the teacher: from runs, files, names and stored soft labels; training one if need be."""
+"""Finding the teacher: from runs, files and names; training one if need be."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -11,8 +11,7 @@ import torch
 from compress.config.specs import ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
-from compress.data.views import View
-from compress.errors import CompressError, ConfigError, InputError
+from compress.errors import ConfigError, InputError
 from compress.models import registry as models
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
@@ -30,12 +29,10 @@ from compress.runs import (
 from compress.training.distributed import World
 from compress.training.members import Member, read_member
 from compress.training.opening import check_accuracy, open_soft_labels
-from compress.training.soft_labels import SoftLabels, stored_sets
+from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher, Trust
 
 MIB = 2**20
-LISTED = 5
-"""Missing views that an error names; the others are counted."""
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
 
 
@@ -225,6 +222,11 @@ def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
     ]
 
 
+def first_gone(pins: Sequence[dict[str, Any]]) -> str | None:
+    """The first weights file that a manifest names and that is not there any more, or None."""
+    return next((pin["path"] for pin in pins if not Path(pin["path"]).exists()), None)
+
+
 def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
     """The members a manifest names, unchanged.
 
@@ -300,56 +302,3 @@ def make_teacher(
     )
     check_accuracy(described, source, images=splits.test.count)
     return teacher, stored
-
-
-def stored_for(folder: Path, splits_sha256: str) -> list[SoftLabels]:
-    """The teachers whose answers a folder holds for some data and its split."""
-    found = []
-    for stored in stored_sets(folder):
-        try:
-            if stored.description().splits_sha256 == splits_sha256:
-                found.append(stored)
-        except CompressError:
-            continue
-    return found
-
-
-def only_stored(folder: Path, splits: Splits) -> SoftLabels:
-    """The one teacher whose answers a folder holds for this data.
-
-    Raises:
-        InputError: None.
-        ConfigError: Several.
-    """
-    found = stored_for(folder, splits.sha256)
-    if not found:
-        raise InputError(
-            f"no soft labels for {splits.name} in {folder}",
-            hint="make them with `compress soft-labels`, or give --teacher",
-        )
-    if len(found) > 1:
-        raise ConfigError(
-            f"{folder} holds soft labels of several teachers for {splits.name}: "
-            f"{', '.join(stored.key for stored in found)}",
-            hint="give --teacher as well, or another folder",
-        )
-    stored = found[0]
-    check_accuracy(stored.description(), stored.key, images=splits.test.count)
-    return stored
-
-
-def check_views(stored: SoftLabels, views: Sequence[View]) -> None:
-    """Refuse to begin where there is no teacher for the views whose answers are missing.
-
-    Raises:
-        InputError: Some are; it says how many, and which come first.
-    """
-    missing = [view.number for view in views if not stored.has(view.digest)]
-    if missing:
-        first = ", ".join(map(str, missing[:LISTED])) + (", …" if len(missing) > LISTED else "")
-        raise InputError(
-            f"{stored.folder}: the answers to {len(missing)} of {len(views)} views are missing: "
-            f"{first}",
-            hint=f"fill them with `compress soft-labels --views {len(views)}`, with the same "
-            "augmentation and --view-seed; or give --teacher, or fewer --views",
-        )

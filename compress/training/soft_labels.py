@@ -126,7 +126,13 @@ class SoftLabels:
         Raises:
             InputError: Missing or damaged.
         """
-        arrays = _read(self.folder / EVALUATION)
+        path = self.folder / EVALUATION
+        if not path.is_file():
+            raise InputError(
+                f"{path} is missing: the teacher's answers to the validation and test images",
+                hint=REFILL,
+            )
+        arrays = _read(path)
         return arrays["validation"], arrays["test"]
 
     def read(self, digest: str) -> NDArray[np.float16]:

@@ -9,15 +9,11 @@ import numpy as np
 import pytest
 
 from compress import evaluate
-from compress.config.soft_labels import SoftLabelsConfig
-from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.models import weights
 from compress.records.distill import DistillRecord, StudentRow
 from compress.runs import read_manifest
 from compress.stages.distill import distill
-from compress.stages.soft_labels import soft_labels
-from compress.training.soft_labels import make_room
 from tests.notes import Notes
 from tests.tiny_stages import (
     MODEL,
@@ -26,6 +22,7 @@ from tests.tiny_stages import (
     distill_flags,
     files,
     place,
+    store_answers,
     tiny_distill,
     train_config,
 )
@@ -224,73 +221,18 @@ def test_a_training_with_another_alpha_spends_no_time_on_the_teacher() -> None:
     assert second.teacher.top1 == first.teacher.top1
 
 
-def test_stored_labels_are_all_it_takes() -> None:
-    teacher_run = taught(run_dir="with", soft_labels="labels")
-    Path(TEACHER).unlink()
-    notes = Notes()
-    record = taught(run_dir="without", soft_labels="labels", teacher=[], progress=notes)
-    assert files(Path("without")) == files(Path("with"))
-    assert "nothing else is needed" in notes.text
-    assert record.teacher == teacher_run.teacher.model_copy(update={"seconds": 0.0})
-    assert read_manifest(Path("without")).inputs.keys() == {"data", "teacher"}
-    assert record.run == "without"
-
-
 def test_labels_made_ahead_of_time_are_those_a_run_would_have_made() -> None:
     taught(run_dir="live")
-    soft_labels(
-        SoftLabelsConfig(
-            teacher=(Reference(target=TEACHER),),
-            image_size=8,
-            views=2,
-            augmentation=tiny_distill().augmentation,
-            soft_labels=Path("labels"),
-            device="cpu",
-            amp="off",
-            batch_size=128,
-        )
-    )
+    store_answers(TEACHER, Path("labels"))
     Path(TEACHER).unlink()
     taught(run_dir="ahead", soft_labels="labels", teacher=[])
     assert files(Path("live")) == files(Path("ahead"))
-
-
-def test_missing_views_are_counted_before_anything_is_trained() -> None:
-    taught(soft_labels="labels", epochs=1)
-    with pytest.raises(InputError, match="answers to 3 of 4 views are missing: 1, 2, 3"):
-        taught(soft_labels="labels", epochs=9, views=4, teacher=[], run_dir="mine")
-    assert not Path("mine/last.pt").exists()
-
-
-def test_labels_are_in_use_from_when_they_are_found() -> None:
-    removed: list[Path] = []
-
-    class MakingRoom(Notes):  # as another run would, after each note
-        def note(self, text: str) -> None:
-            if text.startswith(("teacher", "students")):
-                removed.extend(make_room(Path("labels"), 0))
-
-    taught(soft_labels="labels", epochs=1)
-    taught(soft_labels="labels", epochs=1, run_dir="a", progress=MakingRoom(), teacher=[])
-    taught(soft_labels="labels", epochs=1, run_dir="b", progress=MakingRoom())
-    assert removed == []
-    assert len(make_room(Path("labels"), 0)) == 1
 
 
 def test_losses_on_features_alone_fill_no_view() -> None:
     record = taught(loss=["fitnet:weight=1"], epochs=1, soft_labels="labels")
     assert record.soft_labels == "live"
     assert list(Path("labels").glob("*/views/*")) == []
-
-
-def test_no_labels_and_several_teachers_labels_are_told_apart() -> None:
-    with pytest.raises(InputError, match="no soft labels for digits in labels"):
-        taught(soft_labels="labels", teacher=[])
-    taught(soft_labels="labels", epochs=1)
-    trained_teacher_file(Path("teacher2.safetensors"))
-    taught(soft_labels="labels", epochs=1, teacher=[TEACHER, "teacher2.safetensors"])
-    with pytest.raises(ConfigError, match="several teachers"):
-        taught(soft_labels="labels", teacher=[])
 
 
 def test_an_ensemble_teaches_under_its_own_name() -> None:
@@ -309,12 +251,6 @@ def test_losses_on_features_run_the_teacher_live() -> None:
     notes = Notes()
     taught(loss=["kd"], epochs=1, progress=notes)
     assert "stored soft labels; the teacher runs once per view" in notes.text
-
-
-def test_losses_on_features_need_more_than_stored_labels() -> None:
-    taught(soft_labels="labels", epochs=1)
-    with pytest.raises(ConfigError, match="needs the teacher itself"):
-        taught(soft_labels="labels", epochs=1, teacher=[], loss=["fitnet"])
 
 
 def test_a_teacher_at_chance_is_refused_and_the_run_failed() -> None:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from compress.config.specs import Reference
@@ -15,13 +14,10 @@ from compress.stages import teaching
 from compress.stages.train import train
 from compress.stages.training_run import load_splits
 from compress.training.members import Member
-from compress.training.soft_labels import SoftLabels
 from tests.notes import Notes
 from tests.tiny_stages import place, train_config
 from tests.tiny_training import (
     digits,
-    schedule,
-    teacher,
     teacher_file,
     trained_teacher_file,
 )
@@ -188,39 +184,3 @@ def test_a_pinned_member_that_changed_is_refused(splits: Splits) -> None:
     teacher_file(Path("changing.safetensors"), seed=8)
     with pytest.raises(InputError, match=r"changing\.safetensors changed since the run began"):
         teaching.unpinned(pins, splits)
-
-
-def test_the_one_teacher_of_this_data_is_taken_from_stored_labels(tmp_path: Path) -> None:
-    for name, data in (("mine", digits()), ("other", digits(140))):
-        asked = teacher(tmp_path / name, splits=data)
-        described = asked.describe(*asked.evaluation()).model_copy(update={"top1": 0.9})
-        SoftLabels(tmp_path / "labels" / name, limit_bytes=0).describe(described)
-    assert teaching.only_stored(tmp_path / "labels", digits()).key == "mine"
-
-
-def test_stored_labels_of_a_teacher_at_chance_are_refused(tmp_path: Path) -> None:
-    asked = teacher(tmp_path / "t")
-    described = asked.describe(*asked.evaluation()).model_copy(update={"top1": 0.1})
-    SoftLabels(tmp_path / "labels" / "fool", limit_bytes=0).describe(described)
-    with pytest.raises(InputError, match="chance"):
-        teaching.only_stored(tmp_path / "labels", digits())
-
-
-def test_a_damaged_description_is_passed_over(tmp_path: Path) -> None:
-    place_of = tmp_path / "labels" / "broken"
-    place_of.mkdir(parents=True)
-    (place_of / "teacher.json").write_text("{")
-    with pytest.raises(InputError, match="no soft labels for digits"):
-        teaching.only_stored(tmp_path / "labels", digits())
-
-
-def test_missing_views_are_counted_and_the_first_named(tmp_path: Path) -> None:
-    stored = SoftLabels(tmp_path / "t", limit_bytes=10**9)
-    views = schedule(tmp_path, epochs=9).all_views(digits())
-    stored.write(views[1].digest, np.zeros((2, 3), np.float32))
-    with pytest.raises(InputError, match=r"to 8 of 9 views are missing: 0, 2, 3, 4, 5, …$") as all_:
-        teaching.check_views(stored, views)
-    assert "compress soft-labels --views 9" in all_.value.hint
-    with pytest.raises(InputError, match=r"to 1 of 2 views are missing: 0$"):
-        teaching.check_views(stored, views[:2])
-    teaching.check_views(stored, views[1:2])
