@@ -1,13 +1,13 @@
 """Run directories: one process at a time, a manifest, and files checked by sha256."""
 
 import fcntl
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, Literal, Self
 
+from compress import replaced
 from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.files import sha256_file, write_error, write_text
@@ -20,8 +20,6 @@ EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
 RECORD = "record.json"
 LOCK = "lock"
-REPLACED = ".replaced"
-"""Holds what `--restart` found, until the run that takes its place has begun to train."""
 
 
 def read_manifest(folder: Path) -> RunManifest:
@@ -49,7 +47,7 @@ def all_runs(root: Path = RUNS) -> list[Path]:
 
 def _strangers(folder: Path) -> list[str]:
     """What lies in a folder that is no run and did not come from beginning one."""
-    if (folder / MANIFEST).is_file() or not folder.is_dir():
+    if (folder / MANIFEST).is_file() or not folder.is_dir() or replaced.waits(folder):
         return []
     begun = (LOCK, f".{MANIFEST}.")
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(begun))
@@ -141,33 +139,6 @@ def read_epochs(folder: Path) -> list[EpochRecord]:
         with suppress(ValueError):
             records.append(EpochRecord.model_validate_json(line))
     return records
-
-
-def _put_aside(folder: Path) -> None:
-    """Move what a run directory holds out of the way of the run that takes its place."""
-    aside = folder / REPLACED
-    if not (folder / MANIFEST).is_file() or aside.exists():
-        return
-    aside.mkdir()
-    for entry in folder.iterdir():
-        if entry.name not in {LOCK, REPLACED}:
-            entry.rename(aside / entry.name)
-
-
-def _bring_back(folder: Path) -> bool:
-    """Undo `_put_aside`, where there is something to bring back."""
-    aside = folder / REPLACED
-    if not aside.is_dir():
-        return False
-    for entry in folder.iterdir():
-        if entry.is_dir() and entry.name != REPLACED:
-            shutil.rmtree(entry)
-        elif entry.name not in {LOCK, REPLACED}:
-            entry.unlink()
-    for entry in aside.iterdir():
-        entry.rename(folder / entry.name)
-    aside.rmdir()
-    return True
 
 
 class Run:
@@ -267,6 +238,7 @@ class Run:
         restart: bool,
         asked_before: Callable[[dict[str, Any]], dict[str, Any]],
     ) -> Self:
+        replaced.settle(folder, manifest=MANIFEST)
         if (folder / MANIFEST).is_file() and not restart:
             manifest = read_manifest(folder)
             if manifest.command != new.command:
@@ -286,16 +258,20 @@ class Run:
             if manifest.status != "complete":
                 run.update(status="running", reason=None)
             return run
-        _put_aside(folder)
+        replaced.put_aside(folder, manifest=MANIFEST, lock=LOCK)
         run = cls(folder, new, lock)
         (folder / LOCK).touch()
         run.update()
         return run
 
     def begin(self) -> None:
-        """Let go of what `--restart` put aside: every input was found and fits."""
+        """Let go of what `--restart` put aside: every input was found and fits.
+
+        Raises:
+            InputError: The folder cannot be written.
+        """
         if self._lock is not None:
-            shutil.rmtree(self.folder / REPLACED, ignore_errors=True)
+            replaced.let_go(self.folder)
 
     def update(self, **changes: Any) -> None:
         """Change fields of the manifest and write it.
@@ -348,15 +324,16 @@ class Run:
         if self._lock is None:
             return
         if status != "complete":
-            if not _bring_back(self.folder):
+            if not replaced.bring_back(self.folder, manifest=MANIFEST):
                 self.update(status=status, reason=reason)
             return
         skipped = {LOCK, MANIFEST, CHECKPOINT}
+        others = {"plots", "tensorboard", *replaced.FOLDERS}
         files = sorted(
             path
             for path in self.folder.rglob("*")
             if path.is_file()
-            and path.relative_to(self.folder).parts[0] not in {"plots", "tensorboard"}
+            and path.relative_to(self.folder).parts[0] not in others
             and path.name not in skipped
             and not path.name.endswith(".part")
         )

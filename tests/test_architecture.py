@@ -19,6 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"config", "records", "progress", "interrupts", "cache"}),
     frozenset({"files", "environment", "identity", "onnx_bytes"}),
+    frozenset({"replaced"}),
     frozenset({"runs", "evaluate"}),
     frozenset({"data", "models", "runtime"}),
     frozenset({"losses", "graph", "measure"}),
