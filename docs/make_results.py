@@ -37,8 +37,9 @@ How to read them:
   difference to it in points, paired by image and seed.
 * n is the number of seeds. With one, ranges are 95% intervals over test images (Wilson's; for
   gains, of the paired difference). With several, ± is the standard deviation over seeds, and the
-  range of a gain covers both 95% intervals: Student's over seeds and the bootstrap's over images.
-  *within noise* says that the range holds 0.
+  range of a gain holds both 95% errors added in quadrature: Student's over seeds and the
+  bootstrap's over images. *within noise* says that the range holds 0; of two seeds, that they
+  *cannot tell*.
 """
 NOTHING = "None of the recipes has a record yet."
 Row = Sequence[str]

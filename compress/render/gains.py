@@ -6,6 +6,7 @@ from compress.records.distill import EnsembleRow, StudentRow, SummaryRow
 from compress.render.numbers import points, points_range
 
 NOISE = "within noise"
+TWO_SEEDS = "two seeds cannot tell"
 HURTS = "KD hurts"
 HELPS = "KD helps"
 AVERAGE_HURTS = "averaging hurts"
@@ -32,7 +33,12 @@ class Gain:
 
 
 def gain(
-    value: float | None, low: float | None, high: float | None, *, judged: bool = True
+    value: float | None,
+    low: float | None,
+    high: float | None,
+    *,
+    judged: bool = True,
+    noise: str = NOISE,
 ) -> Gain:
     """A KD gain with its interval and what that says.
 
@@ -41,10 +47,12 @@ def gain(
         low: Lower end of its interval, or None.
         high: Upper end.
         judged: Whether the interval has a say.
+        noise: Words for an interval that holds 0.
     """
     if value is None or low is None or high is None:
         return Gain(points(value))
-    return Gain(points(value), points_range(low, high), verdict(low, high) if judged else "")
+    said = verdict(low, high, noise=noise) if judged else ""
+    return Gain(points(value), points_range(low, high), said)
 
 
 def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
@@ -58,8 +66,9 @@ def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
 
 
 def gain_over_seeds(row: SummaryRow) -> Gain:
-    """The mean KD gain of several seeds."""
-    return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high)
+    """The mean KD gain of several seeds; of two, a range that holds 0 says nothing at all."""
+    noise = NOISE if row.seeds > 2 else TWO_SEEDS
+    return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high, noise=noise)
 
 
 def gain_of_ensemble(row: EnsembleRow) -> Gain:
@@ -70,7 +79,9 @@ def gain_of_ensemble(row: EnsembleRow) -> Gain:
     return Gain(points(row.gain), points_range(row.gain_low, row.gain_high), said)
 
 
-def verdict(low: float, high: float, *, helps: str = HELPS, hurts: str = HURTS) -> str:
+def verdict(
+    low: float, high: float, *, helps: str = HELPS, hurts: str = HURTS, noise: str = NOISE
+) -> str:
     """What the interval of a gain says.
 
     Args:
@@ -78,7 +89,8 @@ def verdict(low: float, high: float, *, helps: str = HELPS, hurts: str = HURTS) 
         high: Upper end.
         helps: Words for a gain that is real.
         hurts: Words for a loss that is.
+        noise: Words for what may be chance.
     """
     if low > 0:
         return helps
-    return hurts if high < 0 else NOISE
+    return hurts if high < 0 else noise

@@ -1,5 +1,6 @@
 """Means over seeds, and how sure one can be of what a teacher was worth."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -90,27 +91,26 @@ def _gain(group: Sequence[StudentRow], gains: Mapping[str, Gains]) -> dict[str, 
     """The mean KD gain of a student over its seeds with its intervals; nothing for controls.
 
     One interval asks what other seeds would give on these images, the other what other images
-    would give with these seeds. A gain is beyond noise only if it is beyond both.
+    would give with these seeds. Their half-widths are added in quadrature around the mean, as
+    errors that know nothing of each other: the whole range errs on the wide side, for what a seed
+    does on one image counts in both. No range leaves [-1, 1].
     """
     values = [row.kd_gain for row in group if row.kd_gain is not None]
     if len(values) < len(group):
         return {}
-    over_seeds = evaluate.t_interval(values)
-    found: dict[str, Any] = {
-        "kd_gain_mean": sum(values) / len(values),
-        "kd_gain_low": over_seeds[0],
-        "kd_gain_high": over_seeds[1],
-        "kd_gain_seeds_low": over_seeds[0],
-        "kd_gain_seeds_high": over_seeds[1],
-    }
+    mean, over_seeds = sum(values) / len(values), evaluate.t_interval(values)
+    found: dict[str, Any] = {"kd_gain_mean": mean}
+    found |= _ends("kd_gain", *over_seeds) | _ends("kd_gain_seeds", *over_seeds)
     by_image = [gains[row.label] for row in group if row.label in gains]
     if len(by_image) == len(group):
-        mean = np.mean(by_image, axis=0)
-        over_images = evaluate.paired_bootstrap(mean, np.zeros_like(mean))
-        found |= {
-            "kd_gain_low": min(over_seeds[0], over_images[0]),
-            "kd_gain_high": max(over_seeds[1], over_images[1]),
-            "kd_gain_images_low": over_images[0],
-            "kd_gain_images_high": over_images[1],
-        }
+        means = np.mean(by_image, axis=0)
+        over_images = evaluate.paired_bootstrap(means, np.zeros_like(means))
+        half = math.hypot(*((high - low) / 2 for low, high in (over_seeds, over_images)))
+        found |= _ends("kd_gain", mean - half, mean + half)
+        found |= _ends("kd_gain_images", *over_images)
     return found
+
+
+def _ends(name: str, low: float, high: float) -> dict[str, float]:
+    """The ends of an interval by the fields of a row, within what a difference of shares can be."""
+    return {f"{name}_low": max(-1.0, low), f"{name}_high": min(1.0, high)}

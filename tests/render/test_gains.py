@@ -62,6 +62,13 @@ def test_only_a_seed_that_stands_alone_has_a_say() -> None:
 
 def test_the_mean_over_seeds_has_a_say() -> None:
     assert str(gain_over_seeds(over_seeds())) == "+1.20 (+0.20 to +2.20) KD helps"
+    assert gain_over_seeds(over_seeds(low=-0.01, high=0.02)).verdict == "within noise"
+
+
+def test_two_seeds_whose_range_holds_0_cannot_tell() -> None:
+    wide = gain_over_seeds(over_seeds(seeds=2, low=-1.0, high=0.8))
+    assert str(wide) == "-10.00 (-100.00 to +80.00) two seeds cannot tell"
+    assert gain_over_seeds(over_seeds(seeds=2, low=0.01, high=0.03)).verdict == "KD helps"
 
 
 @pytest.mark.parametrize(

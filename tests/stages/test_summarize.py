@@ -38,6 +38,11 @@ def rows(seeds: tuple[int, ...] = (0, 1, 2)) -> list[StudentRow]:
     return taught + controls
 
 
+def gaining(gains: tuple[float, ...]) -> list[StudentRow]:
+    """A student with these gains, one per seed."""
+    return [student(f"small_cnn-s{s}", seed=s, kd_gain=gain) for s, gain in enumerate(gains)]
+
+
 def by_image(*, both: int, student_only: int, control_only: int) -> np.ndarray:
     """Gains on images that both get right or wrong, or only one of the two gets right."""
     return np.repeat(np.array([0, 1, -1], np.int8), [both, student_only, control_only])
@@ -87,23 +92,38 @@ def test_other_seeds_on_other_images_narrow_the_interval_over_images() -> None:
     assert taught.kd_gain_images_low == pytest.approx(0.02 - 1.96 * error, abs=2e-4)
 
 
-@pytest.mark.parametrize(
-    ("gains", "won", "wider"),
-    [((0.01, 0.02, 0.06), 300, "seeds"), ((0.0199, 0.02, 0.0201), 300, "images")],
-)
-def test_a_gain_must_be_beyond_both_kinds_of_noise(
-    gains: tuple[float, ...], won: int, wider: str
-) -> None:
-    answers = by_image(both=9_900 - won, student_only=won, control_only=100)
-    taught = [
-        row.model_copy(update={"kd_gain": gain})
-        for row, gain in zip(rows()[:3], gains, strict=True)
-    ]
+@pytest.mark.parametrize("gains", [(0.01, 0.02, 0.03), (0.0199, 0.02, 0.0201)])
+def test_the_range_of_a_gain_adds_both_errors_in_quadrature(gains: tuple[float, ...]) -> None:
+    """300 images won and 100 lost of 10,000, around a mean gain of 0.02."""
+    answers = by_image(both=9_600, student_only=300, control_only=100)
+    taught = gaining(gains)
     (summary,) = summarize(taught, {row.label: answers for row in taught})
-    assert summary.kd_gain_low == getattr(summary, f"kd_gain_{wider}_low")
-    assert summary.kd_gain_high == getattr(summary, f"kd_gain_{wider}_high")
-    assert summary.kd_gain_low is not None
-    assert (summary.kd_gain_low < 0) == (wider == "seeds")
+    over_seeds = T_OF_2 * (gains[2] - gains[1]) / math.sqrt(3)
+    over_images = 1.96 * math.sqrt((400 / 10_000 - 0.02**2) / 10_000)
+    half = math.sqrt(over_seeds**2 + over_images**2)
+    assert summary.kd_gain_low == pytest.approx(0.02 - half, abs=2e-4)
+    assert summary.kd_gain_high == pytest.approx(0.02 + half, abs=2e-4)
+
+
+def test_a_gain_beyond_each_kind_of_noise_may_be_within_both() -> None:
+    """Over seeds 0.01 ± 0.0090, over images 0.01 ± 0.0088: together 0.01 ± 0.0126."""
+    answers = by_image(both=7_900, student_only=1_100, control_only=1_000)
+    taught = gaining((0.01 - 0.003622, 0.01, 0.01 + 0.003622))
+    (summary,) = summarize(taught, {row.label: answers for row in taught})
+    assert summary.kd_gain_seeds_low == pytest.approx(0.0010, abs=1e-4)
+    assert summary.kd_gain_images_low == pytest.approx(0.0012, abs=3e-4)
+    assert summary.kd_gain_low == pytest.approx(0.01 - 0.01258, abs=2e-4)
+
+
+def test_no_range_leaves_what_a_difference_of_shares_can_be() -> None:
+    """Two seeds with gains of -0.3 and +0.1: Student's t with one degree of freedom is 12.7."""
+    taught = gaining((-0.3, 0.1))
+    answers = by_image(both=8_000, student_only=500, control_only=1_500)
+    (summary,) = summarize(taught, {row.label: answers for row in taught})
+    assert (summary.kd_gain_low, summary.kd_gain_high) == (-1.0, 1.0)
+    assert (summary.kd_gain_seeds_low, summary.kd_gain_seeds_high) == (-1.0, 1.0)
+    (alone,) = summarize(taught)
+    assert (alone.kd_gain_low, alone.kd_gain_high) == (-1.0, 1.0)
 
 
 def test_one_seed_has_no_spread() -> None:

@@ -15,6 +15,7 @@ from compress.render.gains import (
     HELPS,
     HURTS,
     NOISE,
+    TWO_SEEDS,
     Gain,
     gain_of_ensemble,
     gain_of_row,
@@ -39,6 +40,7 @@ STYLES = {
     HURTS: "bold red",
     AVERAGE_HURTS: "bold red",
     NOISE: "yellow",
+    TWO_SEEDS: "yellow",
 }
 
 
@@ -74,7 +76,8 @@ def notes(record: DistillRecord) -> str:
     ]
     if any(row.kd_gain_images_low is not None for row in record.summary):
         lines.append(
-            "The range of a mean KD gain covers two: over seeds (Student's t) and over test images."
+            "The range of a mean KD gain holds two errors: over seeds (Student's t) and over test "
+            "images."
         )
     if record.ensembles:
         lines.append(
@@ -88,6 +91,10 @@ def notes(record: DistillRecord) -> str:
     if gains and not record.summary:
         lines.append(
             "One seed: how much other seeds would differ is in no range; --seeds 0,1,2 measures it."
+        )
+    if any(one.verdict == TWO_SEEDS for one in judged):
+        lines.append(
+            "Two seeds hardly show how much others would differ; --seeds 0,1,2 shows more."
         )
     if len(judged) >= MANY:
         lines.append(f"{len(judged)} gains are compared: of 20 such ranges, chance misplaces one.")

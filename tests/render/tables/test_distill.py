@@ -182,6 +182,27 @@ def test_what_the_range_over_seeds_covers_is_said_where_it_covers_more() -> None
     assert text in render(table(record(ROWS, summary=(both,))), 240)
 
 
+@pytest.mark.parametrize("width", [80, 160])
+def test_two_seeds_that_cannot_tell_are_said_to_be_too_few(width: int) -> None:
+    summary = SummaryRow(
+        label="small_cnn",
+        role="student",
+        seeds=2,
+        top1_mean=0.9,
+        top1_sd=0.001,
+        last_top1_mean=0.9,
+        last_top1_sd=0.001,
+        kd_gain_mean=-0.0194,
+        kd_gain_low=-1.0,
+        kd_gain_high=0.9804,
+    )
+    shown = render(table(record(ROWS, summary=(summary,))), width)
+    assert "two seeds cannot tell" in row_of(shown, "small_cnn ")
+    assert "-100.00 to +98.04" in shown
+    assert "--seeds 0,1,2 shows more" in shown
+    assert "within noise" not in shown
+
+
 ENSEMBLE = EnsembleRow(
     label="average of 10 students",
     members=10,
