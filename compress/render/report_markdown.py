@@ -121,7 +121,7 @@ def _samples(
         pictures[path] = _enlarged(base64.b64decode(one.png))
         cells = (
             f"![test image {one.index}: {plain(one.truth)}]({path})",
-            f"{plain(one.truth)} (#{one.index})",
+            f"{plain(one.truth)} (image {one.index})",
             said(one.teacher, one.teacher_probability, one.truth),
             said(one.student, one.student_probability, one.truth),
         )
