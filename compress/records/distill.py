@@ -100,7 +100,8 @@ class SummaryRow(Part):
         last_top1_mean: The same for the last epoch.
         last_top1_sd: Its standard deviation.
         kd_gain_mean: Mean of the paired differences to the control of the same seed.
-        kd_gain_low: Lower end of the range that covers both 95% intervals of that mean.
+        kd_gain_low: Lower end of its range: the errors of both 95% intervals that follow, added
+            in quadrature. All ends lie within -1 and 1.
         kd_gain_high: Upper end.
         kd_gain_seeds_low: Lower end of the t interval over seeds.
         kd_gain_seeds_high: Upper end.
