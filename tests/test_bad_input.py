@@ -115,6 +115,30 @@ def test_an_unknown_key_of_a_recipe_lists_the_known_ones(invoke: RunCli, workspa
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("[train.model-settings.small_cnn]\nlearning_rte = 0.1", ["learning_rte", "learning_rate"]),
+        ("[train.model-settings.small_cnn]\nmomentum = 2", ["--momentum 2", "less than 1"]),
+        (
+            "[train]\nmodel-settings = 5",
+            ["model-settings in recipe mine.toml", "[train.model-settings.NAME]"],
+        ),
+        (
+            "[train.model-settings]\nsmall_cnn = 5",
+            ["model-settings.small_cnn in recipe mine.toml", "[train.model-settings.small_cnn]"],
+        ),
+    ],
+)
+def test_a_wrong_setting_of_one_model_in_a_recipe_ends_with_2(
+    invoke: RunCli, workspace: Path, settings: str, said: list[str]
+) -> None:
+    (workspace / "mine.toml").write_text(f"{settings}\n")
+    finished = invoke("train", "--recipe", "mine.toml", "--model", "small_cnn")
+    _refused(finished, 2, *said)
+    assert not (workspace / "runs").exists()
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["distill", "--teacher", "gone.safetensors:model=small_cnn"],

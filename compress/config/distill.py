@@ -7,9 +7,9 @@ from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from compress.config.recipes import build, config_error, layers
+from compress.config.recipes import build, layers
 from compress.config.specs import (
     Frozen,
     LossTerm,
@@ -312,17 +312,13 @@ def _plan(
 ) -> StudentPlan:
     """A taught student at one point of the sweep."""
     weighing = _weighing(config, point)
-    try:
-        optimization = config.optimization(model.name, **_own(point))
-    except ValidationError as error:
-        raise config_error(Optimization, error) from error
     return StudentPlan(
         label=_label(config, stem, point, seed),
         model=model,
         seed=seed,
         role="student",
         settings=point,
-        optimization=optimization,
+        optimization=config.optimization(model.name, **_own(point)),
         ce_weight=weighing.ce_weight,
         ce_from=weighing.ce_from,
         ce_ramp_epochs=weighing.ce_ramp_epochs,

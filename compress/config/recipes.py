@@ -137,7 +137,7 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         found["sweep"] = {k: v for k, v in sweep.items() if k not in hidden | asked.keys()}
     found["model_settings"] = {
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
-        for name, own in found.get("model_settings", {}).items()
+        for name, own in _settings(found, str(recipe), command).items()
     }
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
@@ -145,6 +145,23 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         if key in asked and isinstance(found.get(key), dict):
             asked[key] = {**found[key], **asked[key]}
     return [found, asked]
+
+
+def _settings(found: Mapping[str, Any], recipe: str, command: str) -> dict[str, dict[str, Any]]:
+    """The settings of single models in a recipe.
+
+    Raises:
+        ConfigError: They, or those of one model, are no table.
+    """
+    settings = found.get("model_settings", {})
+    whole = isinstance(settings, dict)
+    for name, own in (settings if whole else {"NAME": settings}).items():
+        if not isinstance(own, dict):
+            raise ConfigError(
+                f"model-settings{f'.{name}' if whole else ''} in recipe {recipe} is not a table",
+                hint=f"write [{command}.model-settings.{name}]",
+            )
+    return dict(settings)
 
 
 def _displaced(asked: Mapping[str, Any]) -> set[str]:

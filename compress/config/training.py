@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compress.config.recipes import build
 from compress.config.specs import Augmentation, Frozen, underscored
 
 Positive = Annotated[float, Field(gt=0)]
@@ -124,9 +125,9 @@ class TrainingConfig(Optimization):
         """The settings of one model: the shared ones, its own, then the overrides (a sweep's).
 
         Raises:
-            pydantic.ValidationError: An override is unknown or out of bounds.
-            ConfigError: A setting is there in both spellings.
+            ConfigError: One is unknown (the known ones are listed), out of bounds, or there in both
+                spellings.
         """
         shared = {name: getattr(self, name) for name in Optimization.model_fields}
         own = underscored(self.model_settings.get(model, {}), f"model-settings of {model}:")
-        return Optimization.model_validate({**shared, **own, **overrides})
+        return build(Optimization, shared, own, overrides)
