@@ -1,6 +1,5 @@
 """What `compress report` found out about finished runs; everything its page shows."""
 
-from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from compress.records.distill import DistillRecord, StudentRow
@@ -150,10 +149,3 @@ class ReportRecord(Document):
     folder: str
     version: str
     runs: tuple[RunReport, ...]
-
-
-def families(rows: Sequence[StudentRow]) -> dict[str, str]:
-    """Each label without its seed, where several rows differ in the seed alone."""
-    stems = {row.label: row.label.removesuffix(f"-s{row.seed}") for row in rows}
-    sizes = {stem: sum(other == stem for other in stems.values()) for stem in stems.values()}
-    return {label: stem if sizes[stem] > 1 else label for label, stem in stems.items()}

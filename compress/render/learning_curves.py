@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from compress.records.distill import StudentRow
-from compress.records.report import families
+from compress.records.families import families
 from compress.records.run import EpochRecord
 from compress.render.canvas import STYLE, Format, Shade, legend, rendered, shades, single
 

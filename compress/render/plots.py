@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from compress.files import write_bytes
 from compress.records.distill import StudentRow, TeacherRow
-from compress.records.report import Answers, families
+from compress.records.families import families
+from compress.records.report import Answers
 from compress.records.run import EpochRecord
 from compress.render.canvas import INK, Format, Shade, shades, single
 from compress.render.learning_curves import curves

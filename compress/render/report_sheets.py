@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from compress.records.distill import DistillRecord, StudentRow, SummaryRow
-from compress.records.report import Answers, RunReport, families
+from compress.records.families import families
+from compress.records.report import Answers, RunReport
 from compress.render.gains import Gain, gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,

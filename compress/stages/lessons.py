@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from compress.config.distill import StudentPlan
+from compress.config.distill import CE, StudentPlan
 from compress.losses.registry import needs_features
+from compress.records.families import families
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,29 @@ def lessons_of(plans: Sequence[StudentPlan]) -> Lessons:
     Raises:
         ConfigError: A loss is unknown.
     """
-    several = len({plan.seed for plan in plans}) > 1
+    names = families(plans)
     stored: dict[str, None] = {}
     live: dict[str, None] = {}
     for plan in plans:
-        label = plan.label.removesuffix(f"-s{plan.seed}") if several else plan.label
         for term in plan.terms:
-            (live if needs_features(term.name) else stored)[label] = None
+            (live if needs_features(term.name) else stored)[names[plan.label]] = None
     return Lessons(tuple(stored), tuple(live))
+
+
+def late_ramps(plans: Sequence[StudentPlan], epochs: int) -> str | None:
+    """What to say of ramps that end after the training; None where there are none.
+
+    Args:
+        plans: With the weights of their losses.
+        epochs: Of the training.
+    """
+    late: dict[str, None] = {}
+    for plan in plans:
+        ramps = ((CE, plan.ce_ramp_epochs), *((term.name, term.ramp_epochs) for term in plan.terms))
+        late |= {f"{name} ({ramp} epochs)": None for name, ramp in ramps if (ramp or 0) > epochs}
+    if not late:
+        return None
+    return (
+        f"the training of {epochs} epochs ends before these ramps do, whose weights are not "
+        f"reached: {', '.join(late)}"
+    )

@@ -12,7 +12,8 @@ from compress.data.images import ImageSet
 from compress.errors import CompressError, InputError
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow
-from compress.records.report import Answers, ReportRecord, RunReport, families
+from compress.records.families import families
+from compress.records.report import Answers, ReportRecord, RunReport
 from compress.records.run import RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import EPOCHS, RECORD, checked_file, complete_run, find_run, read_epochs

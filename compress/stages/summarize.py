@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from compress import evaluate
 from compress.config.distill import StudentPlan
 from compress.records.distill import StudentRow, SummaryRow
+from compress.records.families import families
 from compress.training.results import Finished
 
 Gains = NDArray[np.int8]
@@ -45,11 +46,10 @@ def by_settings(rows: Sequence[StudentRow]) -> dict[str, list[int]]:
     Returns:
         Positions in `rows` by label; where there are several seeds, by label without its seed.
     """
-    several = len({row.seed for row in rows}) > 1
+    names = families(rows)
     groups: dict[str, list[int]] = {}
     for number, row in enumerate(rows):
-        label = row.label.removesuffix(f"-s{row.seed}") if several else row.label
-        groups.setdefault(label, []).append(number)
+        groups.setdefault(names[row.label], []).append(number)
     return groups
 
 

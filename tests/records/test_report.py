@@ -1,25 +1,43 @@
 """The record of a report."""
 
-from compress.records.report import families
-from tests.fake_run import student
+import json
+
+from compress.records.distill import DistillRecord
+from compress.records.report import ReportRecord, RunReport
+from compress.records.train import TrainRecord
+from tests.fake_run import ENVIRONMENT, record, student
+
+ROWS = (student("a"), student("a-control"))
+TRAINED = TrainRecord(
+    run="alone",
+    data="cifar10",
+    train_images=45_000,
+    val_images=5_000,
+    test_images=10_000,
+    epochs=20,
+    models=ROWS[1:],
+    seconds=900.0,
+    environment=ENVIRONMENT,
+)
 
 
-def test_rows_that_differ_in_the_seed_alone_are_a_family() -> None:
-    rows = [
-        student("a-s0", seed=0),
-        student("a-s1", seed=1),
-        student("a-control-s0", seed=0),
-        student("a-control-s1", seed=1),
-    ]
-    assert families(rows) == {
-        "a-s0": "a",
-        "a-s1": "a",
-        "a-control-s0": "a-control",
-        "a-control-s1": "a-control",
-    }
+def run_of(result: DistillRecord | TrainRecord) -> RunReport:
+    return RunReport(
+        folder="runs/one",
+        result=result,
+        class_names=(),
+        epochs=(),
+        answers=(),
+        inputs={},
+        choices={},
+    )
 
 
-def test_a_name_that_only_looks_like_a_seed_is_kept() -> None:
-    assert families([student("model-s0", seed=0)]) == {"model-s0": "model-s0"}
-    rows = [student("model-s2", seed=0), student("model-s3", seed=0)]
-    assert families(rows) == {"model-s2": "model-s2", "model-s3": "model-s3"}
+def test_the_rows_of_a_run_are_its_students_and_controls_or_what_it_trained() -> None:
+    assert run_of(record(ROWS)).rows == ROWS
+    assert run_of(TRAINED).rows == ROWS[1:]
+
+
+def test_a_record_of_both_kinds_of_run_can_be_read_again() -> None:
+    kept = ReportRecord(folder="out", version="0", runs=(run_of(record(ROWS)), run_of(TRAINED)))
+    assert ReportRecord.from_data(json.loads(kept.to_json()), source="kept") == kept

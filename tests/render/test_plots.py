@@ -45,6 +45,13 @@ def test_one_seed_shows_its_interval_and_several_their_range() -> None:
     assert (second.top1, second.low, second.high) == pytest.approx((0.94, 0.93, 0.95))
 
 
+def test_a_label_that_looks_like_a_seed_is_a_student_of_its_own() -> None:
+    quarter, half = student("a-s0", top1=0.8, macs=10), student("a", top1=0.9, macs=40)
+    first, second = student_points([quarter, half])
+    assert first == Point("a-s0", "student", 10, 0.8, quarter.top1_low, quarter.top1_high)
+    assert second == Point("a", "student", 40, 0.9, half.top1_low, half.top1_high)
+
+
 def test_models_trained_without_any_teacher_are_no_controls() -> None:
     assert student_points([student("resnet56", role="control")])[0].role == "student"
 
