@@ -14,6 +14,13 @@ Format = Literal["png", "svg"]
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa0", "#8c6d31")
 """Okabe and Ito's colours, which stay apart for colour-blind readers, and two more."""
 INK = "#222222"
+GREYS = (INK, "#8c8c8c", "#5a5a5a")
+"""Of controls that belong to several students; none is fainter than thin lines on white may be."""
+
+Dashes = str | tuple[int, tuple[float, ...]]
+STUDENT_DASHES: tuple[Dashes, ...] = ("-", "-.")
+CONTROL_DASHES: tuple[Dashes, ...] = ("--", (0, (1.5, 1)), (0, (7, 2)), (0, (6, 1, 1, 1, 1, 1)))
+MARKS = ("o", "s", "^", "D")
 
 STYLE: Any = {  # matplotlib's type lists every key, and differs by version
     "font.size": 10,
@@ -25,6 +32,7 @@ STYLE: Any = {  # matplotlib's type lists every key, and differs by version
     "grid.linewidth": 0.6,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "legend.handlelength": 2.8,
     "svg.fonttype": "none",
     "svg.hashsalt": "compress",
 }
@@ -38,15 +46,26 @@ class Shade:
 
     Attributes:
         color: Of line and mark.
-        turn: How often the colours were used up before; later turns get other marks and dashes.
+        turn: How many others of this or a like colour came before; each turn has its own marks
+            and dashes.
     """
 
     color: str
     turn: int = 0
 
+    @property
+    def mark(self) -> str:
+        """Of single points."""
+        return MARKS[self.turn % len(MARKS)]
+
+    def dashes(self, *, control: bool) -> Dashes:
+        """Of lines: broken for controls, whole or dash-dotted for others."""
+        kinds = CONTROL_DASHES if control else STUDENT_DASHES
+        return kinds[self.turn % len(kinds)]
+
 
 def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, Shade]:
-    """A shade per name; the control of one student takes its colour, any other is dark.
+    """A shade per name; the control of one student takes its colour, any others are grey.
 
     Args:
         students: Names, in order.
@@ -56,9 +75,10 @@ def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, S
         name: Shade(PALETTE[place % len(PALETTE)], place // len(PALETTE))
         for place, name in enumerate(dict.fromkeys(students))
     }
-    for name in controls:
-        found[name] = found.get(name.replace("-control", ""), Shade(INK))
-    return found
+    own = {name: name.replace("-control", "") for name in controls}
+    shared = [name for name in own if own[name] not in found]
+    greys = {name: Shade(GREYS[n % len(GREYS)], n) for n, name in enumerate(shared)}
+    return found | {name: greys.get(name) or found[own[name]] for name in own}
 
 
 def legend(figure: Figure, axes: Axes, *, columns: int) -> None:

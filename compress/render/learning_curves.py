@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from compress.records.distill import StudentRow
 from compress.records.families import families
 from compress.records.run import EpochRecord
-from compress.render.canvas import STYLE, Format, Shade, legend, rendered, shades, single
+from compress.render.canvas import STYLE, Dashes, Format, Shade, legend, rendered, shades, single
 
 
 def training_loss(
@@ -101,7 +101,7 @@ def _draw_lines(
             numbers,
             values.mean(axis=0),
             color=looks[name].color,
-            linestyle=_dashes(control, faint, looks[name].turn),
+            linestyle=_faint(control) if faint else looks[name].dashes(control=control),
             linewidth=1.0 if faint else 1.6,
             marker="o" if len(numbers) < 3 else None,
             label=None if faint else name,
@@ -117,11 +117,9 @@ def _draw_lines(
             )
 
 
-def _dashes(control: bool, faint: bool, turn: int) -> str | tuple[int, tuple[int, int]]:
-    """Dotted for what is only by the way, dashed for controls, and dash-dotted for second turns."""
-    if faint:
-        return (0, (1, 4)) if control else ":"
-    return "--" if control else ("-", "-.")[turn % 2]
+def _faint(control: bool) -> Dashes:
+    """Dotted, for what is only by the way."""
+    return (0, (1, 4)) if control else ":"
 
 
 def _training_loss(axes: Axes, lines: Lines, looks: dict[str, Shade]) -> None:

@@ -88,7 +88,7 @@ def accuracy_against_macs(points: Sequence[Point], image: Format) -> bytes:
             aside = drawn[point.macs] - (sharing[point.macs] - 1) / 2
             drawn[point.macs] += 1
             look = looks.get(point.label, Shade(INK))
-            mark = "*" if point.role == "teacher" else ("o", "s")[look.turn % 2]
+            mark = "*" if point.role == "teacher" else look.mark
             axes.errorbar(
                 point.macs * 10 ** (step * aside),
                 100 * point.top1,
@@ -131,7 +131,7 @@ def reliability(models: Sequence[tuple[str, Answers]], image: Format) -> bytes:
             bins = answers.reliability
             total = sum(one.count for one in bins)
             x, y = [one.confidence for one in bins], [one.top1 for one in bins]
-            dashes = "--" if answers.role == "control" else ("-", "-.")[look.turn % 2]
+            dashes = look.dashes(control=answers.role == "control")
             label = f"{name}: ECE {percent(answers.ece, 1)}%"
             axes.plot(x, y, color=look.color, linestyle=dashes, linewidth=1.3, label=label)
             sizes = [8 + 150 * one.count / total for one in bins]

@@ -56,7 +56,7 @@ def run_figures(run: RunReport, image: Format) -> list[Figure]:
         Figure(
             "accuracy-macs",
             "Accuracy against cost",
-            "Test top-1 over multiply-accumulates per image. Star: teacher; rings: controls. "
+            "Test top-1 over multiply-accumulates per image. Star: teacher; hollow: controls. "
             "Bars: 95% intervals, or least and most over seeds. Models of equal cost are set "
             "side by side.",
             plots.accuracy_against_macs(_points(run), image),

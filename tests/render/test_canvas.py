@@ -44,10 +44,27 @@ def test_a_longer_legend_makes_a_taller_figure_not_a_smaller_panel() -> None:
 
 
 def test_a_control_has_the_colour_of_its_student() -> None:
-    found = shades(["a", "b"], ["a-control", "b-control-t4", "c-control"])
+    found = shades(["a", "b"], ["a-control", "c-control"])
     assert found["a"] == found["a-control"] == Shade(PALETTE[0])
     assert found["b"] == Shade(PALETTE[1])
     assert found["c-control"] == Shade(INK)
+
+
+def test_controls_of_several_students_each_differ() -> None:
+    """A sweep of alpha over two students has one control for each, with the colour of none."""
+    found = shades(["a-a0.5", "a-a0.9", "b-a0.5", "b-a0.9"], ["a-control", "b-control"])
+    first, second = found["a-control"], found["b-control"]
+    assert first.color != second.color
+    assert first.dashes(control=True) != second.dashes(control=True)
+    assert first.mark != second.mark
+    assert not {first.color, second.color} & set(PALETTE)
+
+
+def test_a_control_has_the_dashes_of_no_student() -> None:
+    looks = [Shade(INK, turn) for turn in range(4)]
+    controls = {look.dashes(control=True) for look in looks}
+    assert len(controls) == 4
+    assert not controls & {look.dashes(control=False) for look in looks}
 
 
 def test_more_students_than_colours_get_another_mark() -> None:
