@@ -107,8 +107,8 @@ def page() -> str:
     """The whole page as Markdown."""
     lines = [HEAD, "## Installed", "", "| recipe | | expected |", "|---|---|---|"]
     for name in recipes.names():
-        about = recipes.load(name)["about"]
-        lines.append(f"| `{name}` | {about['summary']} | {about['expected']} |")
+        about = recipes.about(name)
+        lines.append(f"| `{name}` | {about.summary} | {about.expected} |")
     lines += ["", *keys("Keys of data, train and distill", TrainingConfig, of=Optimization)]
     lines += keys("Keys of the optimisation, also in model-settings", Optimization)
     lines += keys("Keys of augmentation", Augmentation)

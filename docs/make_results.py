@@ -4,21 +4,22 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from compress.config import recipes
+import recipe_aims
+from recipe_aims import Header
+
 from compress.files import write_text
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow
 from compress.records.document import Environment
 from compress.records.recipe import RecipeRecord
-from compress.render.gains import gain_of_row, gain_over_seeds
+from compress.render.gains import gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
     duration,
     percent,
     percent_range,
-    points,
 )
-from compress.render.tables.distill import LESSONS
+from compress.render.tables.distill import LESSONS, teacher_range
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS.parent / "benchmarks" / "records"
@@ -108,6 +109,15 @@ def overview(records: Sequence[RecipeRecord]) -> list[str]:
     return ["## At a glance", "", *table(heads, rows)]
 
 
+def aimed_at(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list[str]:
+    """Figures of the origins and of ours to be reached, and whether they were."""
+    rows = recipe_aims.rows(records, headers)
+    if not rows:
+        return []
+    lines = ["## What was aimed at", "", recipe_aims.INTRODUCTION, ""]
+    return [*lines, *table(recipe_aims.HEADS, rows)]
+
+
 def machine(environment: Environment) -> str:
     """The machine and the versions behind a record, in a line."""
     where = environment.accelerator or (
@@ -136,11 +146,27 @@ def _teacher(record: RecipeRecord) -> str:
     return text + "trained before, on the same split."
 
 
-def _details(result: DistillRecord) -> list[str]:
+def _teacher_row(record: RecipeRecord) -> Row:
+    teacher, own = record.result.teacher, record.teacher
+    model = own.models[0] if own is not None else None
+    train_top1 = teacher.train_top1 if model is None else model.train_top1
+    return (
+        f"{teacher.name}, teacher",
+        f"{percent(teacher.top1)} ({percent_range(*teacher_range(record.result))})",
+        percent(None if model is None else model.last_top1),
+        *(percent(teacher.val_top1), percent(train_top1)),
+        *(ABSENT, ABSENT, percent(teacher.ece)),
+        *(amount(teacher.parameters), amount(teacher.macs)),
+        ABSENT if own is None else duration(own.seconds),
+    )
+
+
+def _details(record: RecipeRecord) -> list[str]:
     heads = [
-        *("student", "test", "last", "validation", "train", "KD gain", "agrees", "ECE"),
+        *("model", "test", "last", "validation", "train", "KD gain", "agrees", "ECE"),
         *("parameters", "MACs", "time"),
     ]
+    result = record.result
     rows = [
         (
             name_of(row.label, row.role),
@@ -152,7 +178,7 @@ def _details(result: DistillRecord) -> list[str]:
         )
         for row in result.students
     ]
-    return table(heads, rows)
+    return table(heads, [_teacher_row(record), *rows])
 
 
 def _ensembles(rows: Sequence[EnsembleRow]) -> list[str]:
@@ -167,20 +193,20 @@ def _ensembles(rows: Sequence[EnsembleRow]) -> list[str]:
                 str(row.members),
                 f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
                 percent(row.mean_member_top1),
-                points(row.top1 - row.mean_member_top1),
+                str(gain_of_ensemble(row)),
             )
             for row in rows
         ],
     )
 
 
-def section(record: RecipeRecord, about: Mapping[str, str]) -> list[str]:
+def section(record: RecipeRecord, header: Header | None) -> list[str]:
     """One record: what was run, on what, and everything that came of it."""
-    result = record.result
+    result, about = record.result, header and header.about
     whole = "The recipe as it is." if not record.changes else f"The recipe with `{record.changes}`."
-    lines = [f"## {record.name}", "", f"{about.get('summary', '')}. {whole}", ""]
-    lines += [f"* Source: {about.get('source', ABSENT)}"]
-    lines += [f"* Expected: {about.get('expected', ABSENT)}"]
+    lines = [f"## {record.name}", "", f"{about.summary if about else record.recipe}. {whole}", ""]
+    if about is not None:
+        lines += [f"* Source: {about.source}", f"* Expected: {about.expected}"]
     lines += [
         f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
         f"{result.test_images:,} test images; {result.epochs} epochs; "
@@ -195,15 +221,15 @@ def section(record: RecipeRecord, about: Mapping[str, str]) -> list[str]:
     if result.summary:
         heads = ("over seeds", "n", "test top-1", "last epoch", "KD gain")
         lines += table(heads, headlines(result))
-    return [*lines, *_details(result), *_ensembles(result.ensembles)]
+    return [*lines, *_details(record), *_ensembles(result.ensembles)]
 
 
-def left(records: Sequence[RecipeRecord], abouts: Mapping[str, Mapping[str, str]]) -> list[str]:
+def left(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list[str]:
     """The recipes that were not yet run whole."""
     whole = {record.recipe for record in records if not record.changes}
     rows = [
-        (f"`{name}`", about["summary"], about["expected"])
-        for name, about in sorted(abouts.items())
+        (f"`{name}`", header.about.summary, header.about.expected)
+        for name, header in sorted(headers.items())
         if name not in whole
     ]
     if not rows:
@@ -212,24 +238,20 @@ def left(records: Sequence[RecipeRecord], abouts: Mapping[str, Mapping[str, str]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 
-def page(records: Sequence[RecipeRecord], abouts: Mapping[str, Mapping[str, str]]) -> str:
+def page(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> str:
     """The whole page as Markdown.
 
     Args:
         records: Of recipes, in order.
-        abouts: The header of every recipe by name.
+        headers: Of every recipe, by name.
     """
     lines = [HEAD]
     lines += overview(records) if records else [NOTHING, ""]
+    lines += aimed_at(records, headers)
     for record in records:
-        lines += section(record, abouts.get(record.recipe, {}))
-    return "\n".join([*lines, *left(records, abouts)]).rstrip() + "\n"
-
-
-def abouts() -> dict[str, dict[str, str]]:
-    """The header of every installed recipe."""
-    return {name: recipes.load(name).get("about", {}) for name in recipes.names()}
+        lines += section(record, headers.get(record.recipe))
+    return "\n".join([*lines, *left(records, headers)]).rstrip() + "\n"
 
 
 if __name__ == "__main__":
-    write_text(PAGE, page(read_records(RECORDS), abouts()))
+    write_text(PAGE, page(read_records(RECORDS), recipe_aims.headers()))

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from compress.config.about import About
 from compress.config.specs import Frozen, underscored
 from compress.errors import ConfigError, InputError, unknown
 
@@ -63,6 +64,15 @@ def load(recipe: str) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise ConfigError(f"{table} in recipe {recipe} is not a table", hint=f"write [{table}]")
     return tables
+
+
+def about(name: str) -> About:
+    """The header of an installed recipe.
+
+    Raises:
+        ConfigError: No such recipe, or its header is incomplete.
+    """
+    return build(About, load(name).get("about", {}))
 
 
 def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:

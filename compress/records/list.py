@@ -73,7 +73,7 @@ class RecipeEntry(Part):
 
     Attributes:
         name: As in `--recipe`.
-        about: Its header: source, command, expected time and accuracy, record.
+        about: Its header: source, command, expected time and accuracy, origin, target, record.
     """
 
     name: str

@@ -153,7 +153,9 @@ def _data() -> tuple[DataEntry, ...]:
 
 def _recipes() -> tuple[RecipeEntry, ...]:
     return tuple(
-        RecipeEntry(name=name, about=recipes.load(name).get("about", {}))
+        RecipeEntry(
+            name=name, about=recipes.about(name).model_dump(mode="json", exclude_unset=True)
+        )
         for name in recipes.names()
     )
 

@@ -1,5 +1,6 @@
 """Every recipe that comes with the package says what it is, and asks for what it says."""
 
+import re
 import shlex
 from typing import Any
 
@@ -13,11 +14,11 @@ from compress.config import recipes
 from compress.config.distill import DistillConfig, StudentPlan, distill_config, plan_students
 from compress.config.train import TrainConfig
 from compress.models import registry as models
+from compress.records.recipe import RecipeRecord
 from compress.stages.distill import check_plans
 from tests.conftest import ROOT
 
 NAMES = recipes.names()
-ABOUT = ("summary", "source", "command", "seconds_cpu", "seconds_gpu", "expected", "record")
 NOT_YET = "not yet run whole"
 MOSTLY_TEACHER = (0.1, {"kd": 0.9})
 
@@ -74,18 +75,83 @@ def test_the_recipes_of_the_project_are_there() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_recipe_has_a_complete_header(name: str) -> None:
-    about = recipes.load(name)["about"]
-    assert [key for key in about if key != "then"] == list(ABOUT)
-    assert all(isinstance(value, str) and value for value in about.values())
-    assert len(about["summary"]) <= 100
-    assert about["record"] == NOT_YET or (ROOT / about["record"]).is_file()
+    about = recipes.about(name)
+    texts = about.model_dump(exclude={"origin", "target", "to_beat"}, exclude_unset=True)
+    assert all(texts.values())
+    assert len(about.summary) <= 100
+    assert about.record == NOT_YET or (ROOT / about.record).is_file()
+
+
+def test_the_origins_figures_and_the_targets_are_those_of_the_project() -> None:
+    """As the origin systems published them; the third published none."""
+    abouts = {name: recipes.about(name) for name in NAMES}
+    assert {
+        name: about.origin.model_dump(exclude_none=True)
+        for name, about in abouts.items()
+        if about.origin is not None
+    } == {
+        "origin-cifar10-resnet50-mobilenetv2": {
+            "teacher": 0.7419,
+            "alone": 0.7119,
+            "student": 0.7578,
+        },
+        "origin-cifar10-hinton": {"teacher": 0.9313, "alone": 0.8997, "student": 0.9022},
+        "origin-cifar100-resnet18-resnet14": {"alone": 0.49},
+        "origin-cifar100-ensemble": {"alone": 0.49, "ensemble": 0.598},
+    }
+    assert {
+        name: about.target.model_dump(exclude_none=True)
+        for name, about in abouts.items()
+        if about.target is not None
+    } == {
+        "cifar10": {"teacher": 0.96, "student": 0.955, "seeds": 1},
+        "cifar10-small-cnn": {"student": 0.923, "seeds": 3},
+        "cifar100": {"student": 0.71, "seeds": 1},
+    }
+    beaten = [name for about in abouts.values() for name in about.to_beat]
+    assert sorted(beaten) == [name for name in NAMES if name.startswith("origin-")]
+
+
+RECORDED = [name for name in NAMES if recipes.about(name).record != NOT_YET]
+
+
+def recorded(name: str) -> RecipeRecord:
+    return RecipeRecord.read(ROOT / recipes.about(name).record)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_header_says_how_long_its_record_took(name: str) -> None:
+    about, record = recipes.about(name), recorded(name)
+    on_gpu = record.result.environment.accelerator is not None
+    said = re.match(r"[\d.]+", about.seconds_gpu if on_gpu else about.seconds_cpu)
+    assert said
+    teacher = 0.0 if record.teacher is None else record.teacher.seconds
+    assert float(said[0]) == round(record.result.seconds + teacher)
+
+
+@pytest.mark.parametrize("name", RECORDED)
+def test_a_header_expects_what_its_record_gave(name: str) -> None:
+    """Bounds hold, and other per cents are figures of the record or of one it is to beat."""
+    about = recipes.about(name)
+    results = [recorded(one).result for one in (name, *about.to_beat) if one in RECORDED]
+    top1 = [row.top1 for result in results for row in (result.teacher, *result.students)]
+    figures = re.findall(r"(at least )?(\d+(?:\.\d+)?)%", about.expected)
+    assert figures
+    for bound, figure in figures:
+        if not bound:
+            digits = len(figure.partition(".")[2])
+            assert figure in {f"{100 * value:.{digits}f}" for value in top1}, figure
+    students = [row.top1 for row in results[0].students if row.role == "student"]
+    for who, value in (("teacher", results[0].teacher.top1), ("students", min(students))):
+        least = re.search(rf"{who} at least (\d+(?:\.\d+)?)%", about.expected)
+        assert least is None or 100 * value >= float(least[1])
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_command_of_a_recipe_asks_for_the_recipe(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = ask(monkeypatch, recipes.load(name)["about"]["command"])
+    asked = ask(monkeypatch, recipes.about(name).command)
     assert asked == distill_config({"recipe": name})
 
 
@@ -182,7 +248,9 @@ def test_the_fifth_origin_averages_ten_students_and_distils_them_back(
     config = distill_config({"recipe": name})
     assert config.ensemble
     assert config.all_seeds == tuple(range(10))
-    then = ask(monkeypatch, recipes.load(name)["about"]["then"])
+    command = recipes.about(name).then
+    assert command is not None
+    then = ask(monkeypatch, command)
     assert isinstance(then, DistillConfig)
     assert [str(teacher) for teacher in then.teacher] == ["last:students=all"]
     assert (then.all_seeds, then.ensemble, then.epochs) == ((0,), False, 50)

@@ -9,20 +9,18 @@ import pytest
 from compress.config import recipes
 from compress.records.distill import EnsembleRow, SummaryRow
 from compress.records.recipe import RecipeRecord
+from compress.records.train import TrainRecord
 from tests.conftest import ROOT
+from tests.fake_recipe import header
 from tests.fake_run import TEACHER, record, student
 from tests.scripts import load_script
 
 RECORDS = ROOT / "benchmarks" / "records"
-ABOUTS = {
-    "cifar10-small-cnn": {
-        "summary": "small CNN",
-        "source": "a paper",
-        "expected": "90%",
-        "record": "not yet run whole",
-    },
-    "cifar100": {"summary": "the pair", "source": "another", "expected": "71%", "record": "-"},
+HEADERS = {
+    "cifar10-small-cnn": header("small CNN", source="a paper", expected="90%"),
+    "cifar100": header("the pair", source="another", expected="71%"),
 }
+SHARED = ("run", "data", "train_images", "val_images", "test_images", "epochs", "environment")
 ROWS = [
     student("small_cnn-kd", top1=0.9186, kd_gain=0.0032, kd_gain_low=-0.001, kd_gain_high=0.0075),
     student("small_cnn-dkd", top1=0.9, kd_gain=-0.0154, kd_gain_low=-0.02, kd_gain_high=-0.01),
@@ -52,13 +50,13 @@ def line_of(page: str, start: str) -> str:
 
 
 def test_a_section_says_what_the_students_learned_from(script: Any) -> None:
-    lines = script.section(kept(soft_labels="both"), {})
+    lines = script.section(kept(soft_labels="both"), None)
     assert any("; stored soft labels and live teacher; " in line for line in lines)
 
 
 def test_the_page_of_results_is_up_to_date(script: Any) -> None:
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    made = script.page(script.read_records(RECORDS), script.abouts())
+    made = script.page(script.read_records(RECORDS), script.recipe_aims.headers())
     assert written == made, "run `python docs/make_results.py`"
 
 
@@ -68,7 +66,7 @@ def test_every_recipe_names_its_record(script: Any) -> None:
         for record in script.read_records(RECORDS)
         if not record.changes
     }
-    assert {name: about["record"] for name, about in script.abouts().items()} == {
+    assert {name: recipes.about(name).record for name in recipes.names()} == {
         name: whole.get(name, "not yet run whole") for name in recipes.names()
     }
 
@@ -80,7 +78,7 @@ def test_no_record_names_a_place_of_a_machine(script: Any) -> None:
 
 
 def test_one_seed_has_the_interval_over_images_and_its_verdict(script: Any) -> None:
-    page = script.page([kept()], ABOUTS)
+    page = script.page([kept()], HEADERS)
     assert line_of(page, "| [cifar10-small-cnn](#cifar10-small-cnn) | resnet56 93.39 |") == (
         "| [cifar10-small-cnn](#cifar10-small-cnn) | resnet56 93.39 | small_cnn-kd | 20 | 1 "
         "| 91.86 (90.86-92.86) | +0.32 (-0.10 to +0.75) within noise |"
@@ -102,7 +100,7 @@ def test_several_seeds_are_a_mean_and_a_spread(script: Any) -> None:
         kd_gain_low=0.001,
         kd_gain_high=0.009,
     )
-    page = script.page([kept(summary=(summary,))], ABOUTS)
+    page = script.page([kept(summary=(summary,))], HEADERS)
     assert "| small_cnn-kd | 20 | 3 | 92.00 ± 0.20 | +0.50 (+0.10 to +0.90) KD helps |" in page
     assert "| small_cnn-kd | 3 | 92.00 ± 0.20 | 91.90 ± 0.30 | +0.50 (+0.10" in page
     assert "| -1.54 (-2.00 to -1.00) |" in page, "one of several seeds has no say"
@@ -110,7 +108,7 @@ def test_several_seeds_are_a_mean_and_a_spread(script: Any) -> None:
 
 
 def test_a_record_tells_its_command_machine_teacher_and_what_was_expected(script: Any) -> None:
-    page = script.page([kept()], ABOUTS)
+    page = script.page([kept()], HEADERS)
     _, _, section = page.partition("## cifar10-small-cnn\n")
     assert "```console\ncompress distill --recipe cifar10-small-cnn\n```" in section
     assert "2 cores of Example CPU (avx2); Linux x86_64, Python 3.11.9" in section
@@ -121,9 +119,26 @@ def test_a_record_tells_its_command_machine_teacher_and_what_was_expected(script
     assert "../benchmarks/records/cifar10-small-cnn.json" in section
     assert "Remark" not in section
     paused = kept().model_copy(update={"remark": "Paused twice."})
-    assert "* Remark: Paused twice.\n" in script.page([paused], ABOUTS)
+    assert "* Remark: Paused twice.\n" in script.page([paused], HEADERS)
     own = kept(teacher=TEACHER.model_copy(update={"foreign": False}))
-    assert "trained before, on the same split" in script.page([own], ABOUTS)
+    assert "trained before, on the same split" in script.page([own], HEADERS)
+
+
+def test_a_teacher_that_was_trained_has_its_training_accuracy_in_the_table(script: Any) -> None:
+    (model,) = [student("resnet56", top1=0.9339, train_top1=0.9876, last_top1=0.93)]
+    own = TrainRecord(
+        **{key: getattr(kept().result, key) for key in SHARED}, models=(model,), seconds=900.0
+    )
+    page = script.page([kept().model_copy(update={"teacher": own})], HEADERS)
+    assert line_of(page, "| resnet56, teacher |") == (
+        "| resnet56, teacher | 93.39 (92.89-93.86) | 93.00 | 94.12 | 98.76 "
+        "| - | - | 3.80 | 853 k | 125 M | 15.0 min |"
+    )
+    known = kept(teacher=TEACHER.model_copy(update={"train_top1": 0.9777}))
+    assert "| 94.12 | 97.77 |" in script.page([known], HEADERS)
+    assert "| resnet56, teacher | 93.39 (92.89-93.86) | - | 94.12 | - |" in script.page(
+        [kept()], HEADERS
+    )
 
 
 def test_ensembles_are_compared_with_their_members(script: Any) -> None:
@@ -135,18 +150,20 @@ def test_ensembles_are_compared_with_their_members(script: Any) -> None:
         top1_high=0.608,
         mean_member_top1=0.49,
     )
-    page = script.page([kept(ensembles=(ensemble,))], ABOUTS)
-    row = "| average of 10 students | 10 | 59.80 (58.80-60.80) | 49.00 | +10.80 |"
-    assert row in page
+    row = "| average of 10 students | 10 | 59.80 (58.80-60.80) | 49.00 | +10.80"
+    assert f"{row} |" in script.page([kept(ensembles=(ensemble,))], HEADERS)
+    judged = {"gain": 0.108, "gain_low": 0.1, "gain_high": 0.116}
+    page = script.page([kept(ensembles=(ensemble.model_copy(update=judged),))], HEADERS)
+    assert f"{row} (+10.00 to +11.60) averaging helps |" in page
 
 
 def test_what_was_not_run_whole_is_said(script: Any) -> None:
-    _, _, nothing = script.page([], ABOUTS).partition("## Not yet run whole")
+    _, _, nothing = script.page([], HEADERS).partition("## Not yet run whole")
     assert "| `cifar100` | the pair | 71% |" in nothing
     assert "`cifar10-small-cnn`" in nothing
-    _, _, changed = script.page([kept("--epochs 40")], ABOUTS).partition("## Not yet run whole")
+    _, _, changed = script.page([kept("--epochs 40")], HEADERS).partition("## Not yet run whole")
     assert "`cifar10-small-cnn`" in changed
-    page = script.page([kept("--epochs 40"), kept()], ABOUTS)
+    page = script.page([kept("--epochs 40"), kept()], HEADERS)
     assert "The recipe with `--epochs 40`." in page
     _, _, rest = page.partition("## Not yet run whole")
     assert "`cifar10-small-cnn`" not in rest

@@ -114,9 +114,19 @@ def _recipes(entries: Sequence[RecipeEntry]) -> RenderableType:
     rows: list[Row] = []
     for entry in entries:
         about = {key: value for key, value in entry.about.items() if key != "summary"}
-        lines = [f"{key.replace('_', ' ')}: {value}" for key, value in about.items()]
+        lines = [f"{key.replace('_', ' ')}: {_said(value)}" for key, value in about.items()]
         rows.append([entry.name, _under(str(entry.about.get("summary", "")), "\n".join(lines))])
     return grid(["recipe", "about"], rows, left=2) if rows else Text("no recipes installed")
+
+
+def _said(value: object) -> str:
+    """A value of a header: text as it is, accuracies in per cent, names one after another."""
+    if isinstance(value, Mapping):
+        return ", ".join(
+            f"{key} {f'{percent(part)}%' if isinstance(part, float) else part}"
+            for key, part in value.items()
+        )
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _runs(entries: Sequence[RunEntry], place: str) -> RenderableType:

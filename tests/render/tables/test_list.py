@@ -67,7 +67,13 @@ RECORDS = {
         entries=(
             RecipeEntry(
                 name="digits",
-                about={"summary": "the demo [x]", "source": "here", "expected_time": "6 minutes"},
+                about={
+                    "summary": "the demo [x]",
+                    "source": "here",
+                    "expected_time": "6 minutes",
+                    "target": {"student": 0.923, "seeds": 3},
+                    "to_beat": ["one", "another"],
+                },
             ),
         ),
     ),
@@ -103,7 +109,10 @@ EXPECTED = {
     "models": ("mobilenet_v2", "stem_stride=1,", "width=1.0", "2.24 M", "88.0 M", "Sandler"),
     "losses": ("dkd", "alpha=1.0, beta=8.0", "stored", "live", "no"),
     "data": ("cifar10", "50,000", "10,000", "32", "[x]"),
-    "recipes": ("digits", "the demo [x]", "source: here", "expected time: 6 minutes"),
+    "recipes": (
+        *("digits", "the demo [x]", "source: here", "expected time: 6 minutes"),
+        *("target: student 92.30%, seeds 3", "to beat: one, another"),
+    ),
     "runs": (
         *("cifar10-small_cnn-0123abcd", "complete", "20/20", "small_cnn: 91.86"),
         *("2026-11-20 08:15", "failed", "3/12", "NaN [x]"),
