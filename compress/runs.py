@@ -53,23 +53,28 @@ def _strangers(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(begun))
 
 
-def find_run(name: str, root: Path = RUNS, *, besides: Path | None = None) -> Path:
+def find_run(
+    name: str, root: Path = RUNS, *, besides: Path | None = None, command: str | None = None
+) -> Path:
     """A run directory by path, by id, or `last` for the newest.
 
     Args:
         name: As the user wrote it.
         root: Where runs lie.
         besides: A run that `last` does not mean: the one that is being made.
+        command: What made the run that `last` means; None is any command.
 
     Raises:
         InputError: No such run.
     """
     if name == "last":
         own = None if besides is None else besides.resolve()
-        runs = [folder for folder in all_runs(root) if folder.resolve() != own]
-        if not runs:
-            raise InputError(f"no run under {root}/", hint="make one with `compress distill`")
-        return runs[0]
+        for folder in all_runs(root):
+            if folder.resolve() != own and (command is None or _made_by(folder) == command):
+                return folder
+        of = f" of `compress {command}`" if command else ""
+        hint = f"make one with `compress {command or 'distill'}`"
+        raise InputError(f"no run{of} under {root}/", hint=hint)
     for folder in (Path(name), root / name):
         if (folder / MANIFEST).is_file():
             return folder
@@ -77,6 +82,13 @@ def find_run(name: str, root: Path = RUNS, *, besides: Path | None = None) -> Pa
         f"no run {name!r}: {MANIFEST} is neither in {name} nor in {root / name}",
         hint="`compress list runs` shows what there is",
     )
+
+
+def _made_by(folder: Path) -> str | None:
+    """The command of a run; None where its manifest cannot be read."""
+    with suppress(InputError):
+        return read_manifest(folder).command
+    return None
 
 
 def is_run(name: str, root: Path = RUNS) -> bool:

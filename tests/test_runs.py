@@ -239,6 +239,21 @@ def test_last_does_not_mean_the_run_that_is_being_made(workspace: Path) -> None:
     newer.close()
 
 
+def test_last_may_mean_the_newest_run_of_one_command(tmp_path: Path) -> None:
+    students = _complete(tmp_path / "students", age_seconds=100)
+    Run.open(tmp_path / "teacher", id="teacher", command="train", config=CONFIG).close()
+    (_complete(tmp_path / "broken") / "manifest.json").write_text("{")
+    assert runs.find_run("last", tmp_path, command="distill") == students
+    assert runs.find_run("last", tmp_path, command="train") == tmp_path / "teacher"
+
+
+def test_without_a_run_of_its_command_last_names_that_command(tmp_path: Path) -> None:
+    _complete(tmp_path / "students")
+    with pytest.raises(InputError, match="no run of `compress train` under") as caught:
+        runs.find_run("last", tmp_path, command="train")
+    assert caught.value.hint == "make one with `compress train`"
+
+
 def test_taking_up_a_run_does_not_make_it_the_newest(tmp_path: Path) -> None:
     old = _complete(tmp_path / "old", age_seconds=100)
     _complete(tmp_path / "new")

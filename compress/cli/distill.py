@@ -163,7 +163,8 @@ def distill(
     with make_progress(quiet or not speaks()) as progress:
         if config.recipe and not config.resume:
             progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
-        place = find_run(config.resume) if config.resume else config.run_dir
+        resume = config.resume
+        place = find_run(resume, command="distill") if resume else config.run_dir
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
         if speaks():

@@ -226,7 +226,10 @@ RunDir = Annotated[
 Resume = Annotated[
     str | None,
     typer.Option(
-        "--resume", metavar="RUN|last", help="Go on with a run begun before.", rich_help_panel=RUN
+        "--resume",
+        metavar="RUN|last",
+        help="Go on with a run begun before; last is the newest of this command.",
+        rich_help_panel=RUN,
     ),
 ]
 Restart = Annotated[

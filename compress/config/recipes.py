@@ -151,7 +151,8 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     }
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
-    for key in () if "resume" in asked else KEY_BY_KEY:  # a run has its own, not a recipe's
+    own = "resume" in asked and "recipe" not in flags  # a run has its own, not a default recipe's
+    for key in () if own else KEY_BY_KEY:
         if key in asked and isinstance(found.get(key), dict):
             asked[key] = {**found[key], **asked[key]}
     return [found, asked]

@@ -51,7 +51,8 @@ def last_named(config: DistillConfig, what: str) -> DistillConfig:
         )
         return config.model_copy(update={"teacher": teacher})
 
-    own = config.run_dir if config.resume is None else find_run(config.resume)
+    resume = config.resume
+    own = find_run(resume, command="distill") if resume is not None else config.run_dir
     newest = find_run(LAST, besides=own)
     if own is None:
         for older in all_runs()[1:2]:

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
-from compress.config.recipes import KEY_BY_KEY, config_error
+from compress.config.recipes import config_error, layers
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
@@ -66,30 +66,38 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
 
     Args:
         config: Built from flags, recipe and defaults.
-        flags: What the user gave, validated values of which must agree with the run.
-        command: `train` or `distill`.
+        flags: What the user gave, validated values of which must agree with the run, and so must
+            those of a recipe that is among them.
+        command: `train` or `distill`; `last` is its newest run.
 
     Raises:
         InputError: No such run.
-        ConfigError: It is another command's, or a flag differs.
+        ConfigError: It is another command's, lies elsewhere, or a flag or the recipe differs.
     """
     if config.resume is None:
         return config
     if config.restart:
         raise ConfigError("--resume and --restart contradict each other", hint="leave one out")
-    folder = find_run(config.resume)
+    folder = find_run(config.resume, command=command)
     manifest = read_manifest(folder)
     if manifest.command != command:
         raise ConfigError(
             f"{folder} was made by `compress {manifest.command}`",
             hint=f"use `compress {manifest.command} --resume {config.resume}`",
         )
+    if "run_dir" in flags and Path(flags["run_dir"]).resolve() != folder.resolve():
+        raise ConfigError(
+            f"--resume {config.resume} is the run in {folder}, not in --run-dir {flags['run_dir']}",
+            hint="leave --run-dir out: a run goes on where it lies",
+        )
     stored = asked_before(folder, type(config), manifest.config)
-    changed = differences(_given(as_asked(stored), flags), _given(as_asked(config), flags))
+    said = _said(flags, command)
+    changed = differences(_given(as_asked(stored), said), _given(as_asked(config), said))
     if changed:
+        them = "--recipe" if "recipe" in flags else "them"
         raise ConfigError(
             f"{folder} was begun with other options: {'; '.join(changed)}",
-            hint="leave them out, or start another run without --resume",
+            hint=f"leave {them} out, or start another run without --resume",
         )
     places = {
         key: getattr(config, key)
@@ -101,13 +109,22 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
     return continued
 
 
-def _given(config: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that flags are about; of some tables the keys given."""
-    found = {key: config.get(key) for key in flags}
-    for table in KEY_BY_KEY:
-        if table in flags:
-            whole = config.get(table, {})
-            found[table] = {key: whole.get(key) for key in flags[table]}
+def _said(flags: dict[str, Any], command: str) -> dict[str, Any]:
+    """What is said of a run: the flags, with the values of a recipe that is among them."""
+    if "recipe" not in flags:
+        return flags
+    recipe, asked = layers(command, flags)
+    if command == "distill":
+        recipe["teacher_training"] = layers("train", {"recipe": flags["recipe"]})[0]
+    return {**recipe, **asked}
+
+
+def _given(config: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that something is said of; of tables the keys that are named."""
+    found = {key: config.get(key) for key in said}
+    for key, value in found.items():
+        if isinstance(value, dict) and isinstance(said[key], dict):
+            found[key] = _given(value, said[key])
     return found
 
 

@@ -207,13 +207,19 @@ def test_a_learning_rate_is_crossed_with_every_loss_of_the_recipe() -> None:
     ]
 
 
-def test_a_run_that_is_resumed_is_asked_for_with_the_keys_of_the_flag_alone(
-    tmp_path: Path,
-) -> None:
+def test_a_run_that_is_resumed_is_asked_for_with_the_keys_of_the_flag_alone() -> None:
+    flags = {"data": "cifar10", "augmentation": {"flip": "true"}}
+    _, given = recipes.layers("distill", flags)
+    assert given["augmentation"].keys() > {"flip"}, "those of the recipe cifar10"
+    _, given = recipes.layers("distill", {**flags, "resume": "last"})
+    assert given["augmentation"] == {"flip": "true"}
+
+
+def test_a_recipe_that_is_named_is_asked_for_of_a_run_that_is_resumed(tmp_path: Path) -> None:
     flags = {"recipe": _recipe(tmp_path, TWO_ALPHAS), "sweep": {"temperature": [1]}}
-    assert recipes.layers("distill", {**flags, "resume": "last"})[1]["sweep"] == {
-        "temperature": [1]
-    }
+    _, begun = recipes.layers("distill", flags)
+    assert recipes.layers("distill", {**flags, "resume": "last"})[1]["sweep"] == begun["sweep"]
+    assert begun["sweep"].keys() > {"temperature"}
 
 
 @pytest.mark.parametrize("table", ["[distill]\n", "[distill.sweep]\n"])

@@ -1,5 +1,7 @@
 """`compress distill` that is told to stop while it trains its teacher."""
 
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,6 +44,32 @@ def test_a_signal_in_the_teachers_last_epoch_trains_no_students() -> None:
     distill(asked(), progress=notes)
     assert f"teacher: {teacher}, the newest complete run" in notes.text
     assert read_manifest(Path("run")).status == "complete"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Dying(Disturbed):
+    """Progress during which the process is killed instead."""
+
+    def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
+        """Die at the first step of a training."""
+        if self._training and amount:
+            raise Killed
+
+
+def test_after_a_kill_in_the_teachers_training_resume_last_means_the_students() -> None:
+    config = asked().model_copy(update={"run_dir": None})
+    with pytest.raises(Killed):
+        distill(config, progress=Dying(0))
+    made = {read_manifest(run).command: run for run in Path("runs").iterdir()}
+    soon = time.time() + 60
+    os.utime(made["train"] / "lock", (soon, soon))  # a killed process renews nothing
+    flags = {"resume": "last"}
+    record = distill(tiny_distill(**flags), flags=flags)
+    assert record.run == made["distill"].name
+    assert read_manifest(made["train"]).status == "complete"
 
 
 def test_a_signal_in_an_earlier_epoch_of_the_teacher_stops_there() -> None:

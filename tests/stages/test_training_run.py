@@ -119,6 +119,115 @@ def test_resume_never_restarts_what_was_begun_with_restart(tmp_path: Path) -> No
         resumed(build(TrainConfig, both), both, "train")
 
 
+def asked_for(command: str, flags: dict[str, Any]) -> Any:
+    """The configuration of a command with some flags."""
+    if command == "distill":
+        return distill_config(flags)
+    return build(TrainConfig, *layers("train", flags))
+
+
+def resume(folder: Path, command: str, **flags: Any) -> Any:
+    """What `--resume` makes of a run and flags."""
+    given = {"resume": str(folder), **flags}
+    return resumed(asked_for(command, given), given, command)
+
+
+def test_resume_goes_on_where_the_run_lies_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = as_asked(asked_for("train", {}))
+    Run.open(Path("runs/a"), id="a", command="train", config=config).close()
+    assert resume(Path("runs/a"), "train", run_dir=tmp_path / "runs" / "a").run_dir == Path(
+        "runs/a"
+    )
+    with pytest.raises(
+        ConfigError, match="the run in runs/a, not in --run-dir elsewhere"
+    ) as caught:
+        resume(Path("runs/a"), "train", run_dir=Path("elsewhere"))
+    assert "leave --run-dir out" in caught.value.hint
+
+
+RECIPE = """
+[data]
+data = "digits"
+[data.augmentation]
+crop_padding = 1
+[train]
+epochs = 7
+[train.model-settings.small_cnn]
+learning-rate = 0.2
+[distill]
+epochs = 3
+alpha = 0.8
+[distill.sweep]
+temperature = [2, 4]
+"""
+
+
+@pytest.mark.parametrize("command", ["train", "distill"])
+def test_resume_with_the_recipe_of_the_run_goes_on(tmp_path: Path, command: Any) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE)
+    flags = {"recipe": str(recipe), "batch_size": 32, "augmentation": {"flip": "true"}}
+    config = asked_for(command, flags)
+    Run.open(tmp_path / "r", id="r", command=command, config=as_asked(config)).close()
+    for said in ({}, {"augmentation": {"flip": "true"}}, {"batch_size": 32}):
+        found = resume(tmp_path / "r", command, recipe=str(recipe), **said)
+        assert found == config.model_copy(update={"run_dir": tmp_path / "r"})
+
+
+@pytest.mark.parametrize(
+    ("command", "old", "new", "difference"),
+    [
+        ("train", "epochs = 7", "epochs = 8", "--epochs is 7 in the run, 8 now"),
+        (
+            "train",
+            "learning-rate = 0.2",
+            "learning-rate = 0.3",
+            "--model-settings.small-cnn.learning-rate is 0.2 in the run, 0.3 now",
+        ),
+        (
+            "distill",
+            "crop_padding = 1",
+            "crop_padding = 2",
+            "--augmentation.crop-padding is 1 in the run, 2 now",
+        ),
+        (
+            "distill",
+            "temperature = [2, 4]",
+            "temperature = [2, 8]",
+            "--sweep.temperature is [2, 4] in the run, [2, 8] now",
+        ),
+        ("distill", "epochs = 7", "epochs = 8", "--teacher-training.epochs is 7 in the run, 8 now"),
+    ],
+)
+def test_resume_with_a_recipe_that_differs_names_the_difference(
+    tmp_path: Path, command: Any, old: str, new: str, difference: str
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE)
+    config = asked_for(command, {"recipe": str(recipe)})
+    Run.open(tmp_path / "r", id="r", command=command, config=as_asked(config)).close()
+    recipe.write_text(RECIPE.replace(old, new))
+    with pytest.raises(ConfigError) as caught:
+        resume(tmp_path / "r", command, recipe=str(recipe))
+    said = caught.value.message.partition("other options: ")[2]
+    assert difference in said.split("; ")
+    assert "leave --recipe out" in caught.value.hint
+    assert resume(tmp_path / "r", command).epochs == config.epochs, "unsaid, it is the run's own"
+
+
+def test_a_flag_hides_what_the_recipe_says_when_resuming(tmp_path: Path) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text(RECIPE)
+    config = asked_for("train", {"recipe": str(recipe), "epochs": 5})
+    Run.open(tmp_path / "r", id="r", command="train", config=as_asked(config)).close()
+    assert resume(tmp_path / "r", "train", recipe=str(recipe), epochs=5).epochs == 5
+    with pytest.raises(ConfigError, match="--epochs is 5 in the run, 7 now"):
+        resume(tmp_path / "r", "train", recipe=str(recipe))
+
+
 def test_a_complete_run_with_an_altered_file_is_refused(tmp_path: Path) -> None:
     config = build(TrainConfig, {})
     run = Run.open(tmp_path, id="r", command="train", config=as_asked(config))
