@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from compress.records.distill import DistillRecord, StudentRow, SummaryRow
 from compress.records.families import families
 from compress.records.report import Answers, RunReport
-from compress.render.gains import Gain, gain_of_ensemble, gain_of_row, gain_over_seeds
+from compress.render.gains import ONE_SEED, Gain, gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -76,16 +76,23 @@ def headlines(run: RunReport) -> list[str]:
                 f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
                 f"{part_of(teacher.parameters, row.parameters)} parameters"
             )
-        sentences.append(text + _gain_words(gain_of_row(row, alone=True)) + ".")
+        gained = _gain_words(gain_of_row(row, alone=True), "with one seed, ")
+        sentences.append(f"{text}{gained}.")
     return sentences
 
 
 def part_of(whole: int, part: int) -> str:
-    """A share of something, as people say it: `1/33 of its`, `0.7 of its`, `2.6 times its`."""
+    """A share of something countable, as people say it.
+
+    Returns:
+        `1/33 of its`, `0.7 of its`, `2.6 times its`, `as many` or `about as many`.
+    """
     ratio = part / whole
+    if f"{ratio:.2g}" == "1":
+        return "as many" if part == whole else "about as many"
     if ratio < 0.45:
         return f"1/{round(1 / ratio)} of its"
-    return f"{ratio:.2g} of its" if ratio < 1.05 else f"{ratio:.2g} times its"
+    return f"{ratio:.2g} of its" if ratio < 1 else f"{ratio:.2g} times its"
 
 
 def _summary_sentence(one: SummaryRow) -> str:
@@ -96,11 +103,11 @@ def _summary_sentence(one: SummaryRow) -> str:
     return text + _gain_words(gain_over_seeds(one)) + "."
 
 
-def _gain_words(gain: Gain) -> str:
+def _gain_words(gain: Gain, caveat: str = "") -> str:
     if gain.points == ABSENT:
         return ""
     said = f": {gain.verdict}" if gain.verdict else ""
-    return f"; {gain.points} points over its control{said}"
+    return f"; {caveat}{gain.points} points over its control{said}"
 
 
 def accuracy(run: RunReport) -> Sheet:
@@ -299,7 +306,10 @@ def comparison(runs: Sequence[RunReport]) -> Sheet:
         for number, run in enumerate(runs, start=1)
         for cells in _compared(run)
     )
-    return Sheet("All runs", heads, rows, "Ranges are 95% intervals; ± is one sd over seeds.")
+    note = "Ranges are 95% intervals; ± is one sd over seeds."
+    if any(row.kd_gain is not None for run in runs if not run.result.summary for row in run.rows):
+        note += f"\n{ONE_SEED}"
+    return Sheet("All runs", heads, rows, note)
 
 
 def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:

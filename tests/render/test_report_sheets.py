@@ -13,7 +13,11 @@ from compress.render.report_sheets import part_of
         (100, 3, "1/33 of its"),
         (100, 44, "1/2 of its"),
         (100, 70, "0.7 of its"),
-        (100, 100, "1 of its"),
+        (100, 99, "0.99 of its"),
+        (100, 100, "as many"),
+        (1000, 999, "about as many"),
+        (1000, 1040, "about as many"),
+        (100, 110, "1.1 times its"),
         (100, 260, "2.6 times its"),
     ],
 )
@@ -29,7 +33,7 @@ def test_a_student_is_compared_with_teacher_and_control(digits_report: ReportRec
         f"small_cnn: {100 * row.top1:.2f}% top-1 ({100 * row.top1_low:.2f}-"
         f"{100 * row.top1_high:.2f}), {100 * (row.top1 - teacher):+.2f} points from its teacher, "
         "with 1/3 of its multiply-accumulates and 1/3 of its parameters; "
-        "+1.20 points over its control: within noise."
+        "with one seed, +1.20 points over its control: within noise."
     )
 
 
@@ -154,6 +158,16 @@ def test_runs_are_compared_by_number(two_runs_report: ReportRecord) -> None:
     rows = report_sheets.comparison(two_runs_report.runs).rows
     assert [row[0] for row in rows] == ["1: small_cnn", "1: small_cnn-control", "2: small_cnn"]
     assert rows[0][2] == "90.00 ± 0.30 (3 seeds)"
+
+
+def test_runs_of_one_seed_are_said_to_be_so_where_they_are_judged(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    words = "One seed: how much other seeds would differ is in no range"
+    of_several, trained = two_runs_report.runs
+    (of_one,) = digits_report.runs
+    assert words in report_sheets.comparison([of_several, of_one]).note
+    assert words not in report_sheets.comparison([of_several, trained]).note
 
 
 def test_the_inputs_are_named_by_content(digits_report: ReportRecord) -> None:

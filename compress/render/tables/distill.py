@@ -15,6 +15,7 @@ from compress.render.gains import (
     HELPS,
     HURTS,
     NOISE,
+    ONE_SEED,
     TWO_SEEDS,
     Gain,
     gain_of_ensemble,
@@ -89,9 +90,7 @@ def notes(record: DistillRecord) -> str:
         )
     judged = judged_gains(record)
     if gains and not record.summary:
-        lines.append(
-            "One seed: how much other seeds would differ is in no range; --seeds 0,1,2 measures it."
-        )
+        lines.append(ONE_SEED)
     if any(one.verdict == TWO_SEEDS for one in judged):
         lines.append(
             "Two seeds hardly show how much others would differ; --seeds 0,1,2 shows more."
