@@ -202,7 +202,7 @@ def _ensembles(rows: Sequence[EnsembleRow]) -> list[str]:
 
 def section(record: RecipeRecord, header: Header | None) -> list[str]:
     """One record: what was run, on what, and everything that came of it."""
-    result, about = record.result, header and header.about
+    result, about = record.result, None if header is None else header.about
     whole = "The recipe as it is." if not record.changes else f"The recipe with `{record.changes}`."
     lines = [f"## {record.name}", "", f"{about.summary if about else record.recipe}. {whole}", ""]
     if about is not None:
