@@ -5,9 +5,9 @@
 
 Each item is a teacher (trained by `compress train`, where it does not come from outside) and one
 `compress distill`. Both resume by themselves, so this script may be stopped at any time: by Ctrl-C,
-or by itself when its minutes are spent. What is complete is written to benchmarks/records/NAME.json,
-or with other epochs than the item's own to NAME-25-epochs.json, and not run again with the same
-flags; docs/results.md is made from these files by docs/make_results.py. The published
+or by itself when its minutes are spent. What is complete is not run again with the same flags. It
+is written to benchmarks/records/NAME.json, with other epochs than the item's own to a name that
+ends in them; docs/results.md is made from these files by docs/make_results.py. The published
 ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a time, and nothing beside it.
 """
 
