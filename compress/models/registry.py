@@ -72,7 +72,8 @@ def resolve_options(
         options: What was asked for.
 
     Raises:
-        ConfigError: No such model or option, a value out of bounds, or too small an image.
+        ConfigError: No such model or option, a value out of bounds, too small an image, or
+            published weights for another width than theirs.
     """
     known = _options(name)
     for key in options:
@@ -84,10 +85,16 @@ def resolve_options(
             f"images of {image_size} pixels are too small for {name}",
             hint=f"{SMALLEST_IMAGE} pixels a side is the least",
         )
-    return {
+    resolved = {
         key: option.check(key, options.get(key, option.default_at(image_size)))
         for key, option in known.items()
     }
+    if resolved.get("weights") == "imagenet" and resolved.get("width", 1.0) != 1:
+        raise ConfigError(
+            f"weights=imagenet does not go with width={resolved['width']}: they are of width 1",
+            hint="leave one of the two out",
+        )
+    return resolved
 
 
 def build(

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torchvision.models import get_model_weights, mobilenet_v2, resnet18
 
-from compress.errors import InputError, MachineError
+from compress.errors import ConfigError, InputError, MachineError
 from compress.models import registry
+from tests.published import publish
 
 
 @pytest.fixture
@@ -34,11 +35,11 @@ def file_of(name: str, hub: Path) -> Path:
 
 
 @pytest.fixture
-def published(hub: Path) -> dict[str, Tensor]:
+def published(hub: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """ResNet-18 weights for 1000 classes, as if downloaded before."""
     torch.manual_seed(7)
     state: dict[str, Tensor] = resnet18().state_dict()
-    torch.save(state, file_of("resnet18", hub))
+    publish("resnet18", monkeypatch, state=state)
     return state
 
 
@@ -63,10 +64,12 @@ def test_another_stem_starts_fresh(published: dict[str, Tensor]) -> None:
     assert torch.equal(state["bn1.weight"], published["bn1.weight"])
 
 
-def test_mobilenets_strides_do_not_matter_to_its_weights(hub: Path) -> None:
+def test_mobilenets_strides_do_not_matter_to_its_weights(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(8)
     state = mobilenet_v2().state_dict()
-    torch.save(state, file_of("mobilenet_v2", hub))
+    publish("mobilenet_v2", monkeypatch, state=state)
     model = registry.build(
         "mobilenet_v2", classes=10, image_size=32, options={"weights": "imagenet"}
     )
@@ -74,8 +77,7 @@ def test_mobilenets_strides_do_not_matter_to_its_weights(hub: Path) -> None:
 
 
 def test_weights_of_another_width_are_refused(hub: Path) -> None:
-    torch.save(mobilenet_v2().state_dict(), file_of("mobilenet_v2", hub))
-    with pytest.raises(InputError, match="do not fit mobilenet_v2"):
+    with pytest.raises(ConfigError, match=r"weights=imagenet does not go with width=0\.5"):
         registry.build(
             "mobilenet_v2",
             classes=10,
@@ -92,9 +94,20 @@ def test_without_a_network_the_machine_is_named(hub: Path) -> None:
     assert not list(hub.iterdir())
 
 
-def test_a_corrupt_file_is_an_input_error(hub: Path) -> None:
-    file_of("resnet18", hub).write_bytes(b"half a file")
-    with pytest.raises(InputError, match="truncated"):
+def test_a_file_that_was_not_published_is_named_and_not_read(hub: Path) -> None:
+    file = file_of("resnet18", hub)
+    torch.save(resnet18().state_dict(), file)
+    with pytest.raises(InputError, match="is not what torchvision published") as caught:
+        build()
+    assert str(file) in caught.value.message
+    assert "expected f37072fd" in caught.value.message
+    assert "delete it" in caught.value.hint
+
+
+def test_a_file_cut_short_is_an_input_error(published: dict[str, Tensor], hub: Path) -> None:
+    (file,) = hub.iterdir()
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(InputError, match="is not what torchvision published"):
         build()
 
 
