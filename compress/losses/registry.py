@@ -36,6 +36,7 @@ SUMMARIES = {
 }
 # Which pairs of stages a loss on features takes unless told.
 PAIRS = {"fitnet": "middle", "attention": "all", "rkd": "last"}
+ON_MAPS = frozenset({"fitnet", "attention"})
 TAKES_LABELS = frozenset({"dkd"})
 TAPS = ("student_taps", "teacher_taps")
 
@@ -240,16 +241,47 @@ def build_for(
     Raises:
         ConfigError: As `build`; also when the stages of a model are not known and not named.
     """
-    options = resolve_options(term)
     if term.name not in PAIRS:
         return build(term)
+    ours, theirs = (
+        _tapped(term, key, model, image_size)
+        for key, model in zip(TAPS, (student, teacher), strict=True)
+    )
+    return build(term, student_shapes=ours, teacher_shapes=theirs)
+
+
+def check_student(term: LossTerm, student: "nn.Module", *, image_size: int) -> None:
+    """Refuse what a term wants of a student that it does not have, whoever its teacher will be.
+
+    Args:
+        term: Name and options, as in `build`.
+        student: As in `build_for`.
+        image_size: Side of the images in pixels.
+
+    Raises:
+        ConfigError: As `build_for`, as far as the student tells.
+    """
+    options = resolve_options(term)
+    if term.name not in PAIRS:
+        return
+    from compress.losses.on_features import check_maps, choose_pairs
+
+    ours = _tapped(term, TAPS[0], student, image_size)
+    if TAPS[0] not in options:
+        return
+    asked = (str(options[TAPS[0]]), str(options[TAPS[1]]))
+    theirs: Shapes = dict.fromkeys(asked[1].split("+"), ())
+    pairs = choose_pairs(ours, theirs, wanted=PAIRS[term.name], asked=asked)
+    if term.name in ON_MAPS:
+        check_maps([(path, path) for path, _ in pairs], ours, ours)
+
+
+def _tapped(term: LossTerm, key: str, model: "nn.Module", image_size: int) -> "Shapes":
+    """The shapes of a model's features at the taps that a term names, else at its stages."""
     from compress.models.feature_hooks import default_taps, shapes
 
-    both = []
-    for key, model in zip(TAPS, (student, teacher), strict=True):
-        taps = str(options[key]).split("+") if key in options else default_taps(model)
-        both.append(shapes(model, tuple(taps), image_size=image_size))
-    return build(term, student_shapes=both[0], teacher_shapes=both[1])
+    taps = str(term.options[key]).split("+") if key in term.options else default_taps(model)
+    return shapes(model, tuple(taps), image_size=image_size)
 
 
 def _known(name: str) -> None:

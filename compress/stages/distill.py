@@ -19,9 +19,10 @@ from compress.records.distill import DistillRecord, StudentRow, TeacherRow
 from compress.records.soft_labels import TeacherDescription
 from compress.runs import RECORD, opened
 from compress.stages import taught_by
-from compress.stages.distill_teacher import TeacherSearch
+from compress.stages.distill_teacher import TeacherSearch, check_live
 from compress.stages.ensembles import average, check_ensemble
-from compress.stages.lessons import lessons_of
+from compress.stages.lessons import late_ramps, lessons_of
+from compress.stages.networks import check_networks
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
 from compress.stages.training_run import (
@@ -45,8 +46,8 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
     """Refuse what cannot work before anything is loaded.
 
     Raises:
-        ConfigError: A model or loss is unknown, a loss does not go with mixed labels, or an
-            ensemble has one member.
+        ConfigError: A model or loss is unknown, a loss does not go with mixed labels or with the
+            kind of teacher, or an ensemble has one member.
     """
     if config.ensemble:
         check_ensemble(plans)
@@ -61,6 +62,8 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
                     f"loss {term.name} is not defined for mixed labels",
                     hint="use another loss, or a recipe without mixup and cutmix",
                 )
+    if lessons_of(plans).live:
+        check_live(config)
 
 
 def _what(config: DistillConfig) -> str:
@@ -109,6 +112,7 @@ def distill(
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
         check_batch(config.batch_size, images=splits.train.count, world=world)
+        world.from_main(lambda: check_networks(run, splits, plans))
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)
         stored, teacher = TeacherSearch(
@@ -124,6 +128,8 @@ def distill(
             held=held,
         ).find()
         progress.note(str(lessons))
+        if late := late_ramps(plans, config.epochs):
+            progress.note(late)
 
         def source(images: TrainingImages) -> Teaching:
             return Teaching(stored, teacher, images, device=device, world=world, progress=progress)

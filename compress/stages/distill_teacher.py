@@ -12,7 +12,7 @@ from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
-from compress.errors import InputError, Interrupted
+from compress.errors import ConfigError, InputError, Interrupted
 from compress.interrupts import StopRequest
 from compress.progress import Progress
 from compress.records.run import InputRecord
@@ -33,6 +33,33 @@ def teacher_training(config: DistillConfig) -> TrainConfig:
     training = config.teacher_training or TrainConfig()
     same = ("data", "data_dir", "image_size", "validation_fraction", "split_seed", "device")
     return training.model_copy(update={name: getattr(config, name) for name in same})
+
+
+def check_live(config: DistillConfig) -> None:
+    """Refuse losses on features before a teacher is looked for that could not serve them.
+
+    Raises:
+        ConfigError: There are stored soft labels alone, or several teachers.
+    """
+    if config.soft_labels is not None and not config.teacher:
+        raise ConfigError(
+            "a loss on features needs the teacher itself, stored soft labels are not enough",
+            hint="add --teacher",
+        )
+    check_alone(len(config.teacher))
+
+
+def check_alone(teachers: int) -> None:
+    """Refuse losses on features of an ensemble.
+
+    Raises:
+        ConfigError: There is more than one teacher.
+    """
+    if teachers > 1:
+        raise ConfigError(
+            "a loss on features needs one teacher, not an ensemble",
+            hint="use a loss on logits, or one --teacher",
+        )
 
 
 @dataclass(frozen=True)
@@ -154,6 +181,8 @@ class TeacherSearch:
             besides=self.run.folder,
         )
         self.world.barrier()
+        if self.live:
+            check_alone(len(members))
         self.run.choose(TEACHER, lambda: teaching.pinned(members))
         return members
 

@@ -11,6 +11,7 @@ from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
 from compress.runs import RECORD, opened
+from compress.stages.networks import check_networks
 from compress.stages.summarize import summarize
 from compress.stages.training_run import (
     finished_record,
@@ -84,6 +85,7 @@ def train(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
+        world.from_main(lambda: check_networks(run, splits, plans))
         finished = train_students(
             run,
             splits,

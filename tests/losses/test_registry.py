@@ -146,3 +146,27 @@ def test_taps_inside_a_stage_can_be_named() -> None:
     term = LossTerm.parse("fitnet:student_taps=stage2.3,teacher_taps=layer2.1.conv2")
     loss = registry.build_for(term, student=student, teacher=teacher, image_size=16)
     assert (loss.student_taps, loss.teacher_taps) == (("stage2.3",), ("layer2.1.conv2",))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rkd:student_taps=stage9,teacher_taps=a", "unknown module path 'stage9'"),
+        ("rkd:student_taps=stage1+stage2,teacher_taps=a", "2 student taps .* and 1 teacher taps"),
+        ("fitnet:student_taps=linear,teacher_taps=a", "not that of a map"),
+        ("attention:student_taps=linear,teacher_taps=a", "not that of a map"),
+    ],
+)
+def test_what_a_student_lacks_is_known_without_its_teacher(text: str, message: str) -> None:
+    student = build_model("small_cnn", classes=10, image_size=16, options={})
+    with pytest.raises(ConfigError, match=message):
+        registry.check_student(LossTerm.parse(text), student, image_size=16)
+
+
+@pytest.mark.parametrize(
+    "text", ["kd", "attention", "fitnet:student_taps=stage1,teacher_taps=any", "rkd"]
+)
+def test_a_student_with_what_a_loss_wants_is_left_as_it_was(text: str) -> None:
+    student = build_model("small_cnn", classes=10, image_size=16, options={})
+    registry.check_student(LossTerm.parse(text), student, image_size=16)
+    assert student.training

@@ -253,6 +253,17 @@ def test_losses_on_features_run_the_teacher_live() -> None:
     assert "stored soft labels; the teacher runs once per view" in notes.text
 
 
+def test_losses_on_features_take_no_ensemble_of_a_runs_students(
+    swept: tuple[Path, DistillRecord], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*_arguments: object, **_options: object) -> None:
+        pytest.fail("the ensemble was made ready")
+
+    monkeypatch.setattr("compress.stages.teaching.make_teacher", made)
+    with pytest.raises(ConfigError, match="needs one teacher, not an ensemble"):
+        taught(teacher=[f"{swept[0]}:students=all"], loss=["rkd"])
+
+
 def test_a_teacher_at_chance_is_refused_and_the_run_failed() -> None:
     teacher_file(Path("fool.safetensors"))
     fool = weights.load(Path("fool.safetensors"), {})
@@ -282,6 +293,11 @@ def test_a_loss_that_needs_plain_labels_is_refused_with_mixing() -> None:
         ({"loss": ["kdd"]}, "unknown loss 'kdd'"),
         ({"ensemble": True}, "--ensemble of 1 student"),
         ({"sweep": {"speed": [1]}}, "unknown sweep key 'speed'"),
+        ({"loss": ["kd", "rkd"], "teacher": [TEACHER, TEACHER]}, "needs one teacher"),
+        (
+            {"sweep": {"loss": ["kd", "rkd"]}, "teacher": [], "soft_labels": "labels"},
+            "needs the teacher itself",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_begins(

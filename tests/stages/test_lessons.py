@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from compress.config.distill import distill_config, plan_students
-from compress.stages.lessons import lessons_of
+from compress.stages.lessons import late_ramps, lessons_of
 
 ONCE = "the teacher runs once per view"
 ALWAYS = "the teacher runs live at every step"
@@ -49,3 +49,24 @@ def test_a_student_of_several_seeds_is_named_once() -> None:
 )
 def test_a_run_of_one_kind_says_so(changes: dict[str, Any], expected: tuple[str, str]) -> None:
     assert said(**changes) == expected
+
+
+def late(epochs: int, **changes: Any) -> str | None:
+    """What is said of the ramps of a training of so many epochs."""
+    asked = {"student": ["small_cnn"], "epochs": epochs, **changes}
+    return late_ramps(plan_students(distill_config(asked)), epochs)
+
+
+def test_ramps_that_go_on_after_the_training_are_named_once() -> None:
+    ramp = {"alpha": 0.9, "alpha_from": 0.5, "alpha_ramp_epochs": 50, "seeds": [0, 1]}
+    said = late(20, **ramp)
+    assert said is not None
+    assert said.endswith("ce (50 epochs), kd (50 epochs)")
+    assert "training of 20 epochs" in said
+
+
+@pytest.mark.parametrize(
+    "loss", ["kd", "kd:ramp_epochs=3", "ce:ramp_epochs=2 + kd", "dkd", "dkd:ramp_from=0.5"]
+)
+def test_ramps_that_end_in_the_training_need_no_word(loss: str) -> None:
+    assert late(3, sweep={"loss": [loss]}) is None
