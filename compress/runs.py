@@ -96,6 +96,16 @@ def is_run(name: str, root: Path = RUNS) -> bool:
     return name == "last" or any((f / MANIFEST).is_file() for f in (Path(name), root / name))
 
 
+def is_held(folder: Path) -> bool:
+    """Whether another process works in a run directory at this moment."""
+    with suppress(FileNotFoundError), (folder / LOCK).open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def complete_run(folder: Path) -> RunManifest:
     """The manifest of a finished run.
 

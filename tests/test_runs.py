@@ -72,6 +72,15 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert runs.read_manifest(tmp_path / "r").config == CONFIG
 
 
+def test_who_holds_a_run_is_seen_without_holding_it(tmp_path: Path) -> None:
+    assert not runs.is_held(tmp_path / "r")
+    assert not (tmp_path / "r").exists()
+    with opened(_open(tmp_path / "r")):
+        assert runs.is_held(tmp_path / "r")
+    assert not runs.is_held(tmp_path / "r")
+    _open(tmp_path / "r").close()
+
+
 def test_other_options_are_refused_and_named(tmp_path: Path) -> None:
     _open(tmp_path / "r").close()
     with pytest.raises(ConfigError, match="--epochs is 3 in the run, 5 now"):

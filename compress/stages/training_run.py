@@ -1,6 +1,7 @@
 """What `train` and `distill` do alike: find or open the run, load the data."""
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,16 +15,19 @@ from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
-from compress.errors import ConfigError, unknown
+from compress.errors import ConfigError, Interrupted, unknown
 from compress.identity import NOT_ASKED, differences, run_id
+from compress.interrupts import StopRequest
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
-from compress.runs import RECORD, RUNS, Run, checked_file, find_run, read_manifest
+from compress.runs import RECORD, RUNS, Run, checked_file, find_run, is_held, read_manifest
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
 
 MEASURED = "data"
 """The normalisation that is measured on the training images."""
+LOOK_AGAIN_SECONDS = 0.5
+"""Between two looks at a run directory that another process holds."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 
 
@@ -153,6 +157,27 @@ def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
     for name in manifest.artifacts:
         checked_file(folder, manifest, name)
     return folder / RECORD
+
+
+def wait_for(folder: Path, *, progress: Progress, stop: StopRequest) -> None:
+    """Let another process that works in a run directory end first.
+
+    Args:
+        folder: The run's.
+        progress: Told that, and for whom, this one waits.
+        stop: Looked at while waiting.
+
+    Raises:
+        Interrupted: Asked to stop.
+    """
+    if is_held(folder):
+        progress.note(f"another process is working in {folder}: waiting for it to end")
+    while is_held(folder):
+        if stop.requested:
+            raise Interrupted(
+                f"stopped while waiting for {folder}", hint="the same command goes on from there"
+            )
+        time.sleep(LOOK_AGAIN_SECONDS)
 
 
 def open_run(

@@ -1,16 +1,19 @@
-"""`compress distill` that is told to stop while it trains its teacher."""
+"""`compress distill` that is stopped, or finds another process, where it trains its teacher."""
 
 import os
+import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from compress.config.distill import DistillConfig
 from compress.errors import Interrupted
-from compress.runs import read_manifest
+from compress.runs import Run, read_manifest
 from compress.stages.distill import distill
+from compress.stages.distill_teacher import teacher_training
+from compress.stages.training_run import as_asked, run_folder
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, place, tiny_distill, train_config
 
@@ -79,3 +82,43 @@ def test_a_signal_in_an_earlier_epoch_of_the_teacher_stops_there() -> None:
     distill(asked(), progress=notes)
     assert "resuming after epoch 1" in notes.text
     assert read_manifest(Path("run")).status == "complete"
+
+
+class Waiting(Notes):
+    """Progress that does something once it hears of waiting for another process."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        super().__init__()
+        self._then = then
+
+    def note(self, text: str) -> None:
+        """Act at the word."""
+        super().note(text)
+        if "waiting for it to end" in text:
+            self._then()
+
+
+def teacher_held() -> Run:
+    """The run of the teacher that is trained first, as another process holds it."""
+    training = teacher_training(asked())
+    name, folder = run_folder(training, training.model.name)
+    return Run.open(folder, id=name, command="train", config=as_asked(training))
+
+
+def test_a_teacher_that_another_process_trains_is_waited_for() -> None:
+    """The other one was begun at the same time; here it stops, and this one goes on."""
+    other = teacher_held()
+    notes = Waiting(other.close)
+    distill(asked(), progress=notes)
+    assert f"another process is working in {other.folder}: waiting" in notes.text
+    assert read_manifest(other.folder).status == "complete"
+    assert read_manifest(Path("run")).status == "complete"
+
+
+def test_waiting_for_another_process_can_be_stopped() -> None:
+    other = teacher_held()
+    with pytest.raises(Interrupted, match="stopped while waiting for runs/") as caught:
+        distill(asked(), progress=Waiting(lambda: os.kill(os.getpid(), signal.SIGINT)))
+    other.close()
+    assert caught.value.exit_code == 130
+    assert read_manifest(Path("run")).status == "interrupted"
