@@ -22,6 +22,7 @@ from compress.stages import taught_by, teaching
 from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
 from compress.stages.train import train
+from compress.stages.training_run import run_folder, wait_for
 from compress.training.distributed import World
 from compress.training.members import Member
 from compress.training.soft_labels import SoftLabels
@@ -187,7 +188,9 @@ class TeacherSearch:
         return members
 
     def _train(self, training: TrainConfig) -> Path:
-        """Train a teacher; its run directory."""
+        """Train a teacher, or let another process that does so end; its run directory."""
+        place = run_folder(training, training.model.name)[1]
+        self.world.from_main(lambda: wait_for(place, progress=self.progress, stop=self.stop))
         try:
             record = train(training, progress=self.progress)
         finally:
