@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
-from compress.render import report_sheets
+from compress.render import report_sheets, report_words
 from compress.render.gains import AVERAGE_HELPS, AVERAGE_HURTS, HELPS, HURTS, NOISE, TWO_SEEDS
 from compress.render.html_style import STYLE
 from compress.render.numbers import percent
@@ -64,8 +64,8 @@ def page(record: ReportRecord) -> str:
 def _run(run: RunReport, number: int, *, alone: bool) -> Iterator[str]:
     if not alone:
         yield f'<h2 id="run-{number}">{number}: {escape(run.result.run)}</h2>'
-    yield f'<p class="soft">{escape(report_sheets.subtitle(run))}</p>'
-    yield _list(report_sheets.headlines(run))
+    yield f'<p class="soft">{escape(report_words.subtitle(run))}</p>'
+    yield _list(report_words.headlines(run))
     yield _list(run.notes, kind="note")
     for sheet in (
         report_sheets.over_seeds(run),
@@ -88,7 +88,7 @@ def _answers(answers: Answers, run: RunReport) -> Iterator[str]:
         return
     figure = confusion_figure(answers, run, "svg")
     yield f"<h3>{escape(figure.title.removeprefix('Confusion of '))}</h3>"
-    words = report_sheets.agreement_words(answers)
+    words = report_words.agreement_words(answers)
     if words:
         yield f"<p>{escape(words)}</p>"
     classes = ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from PIL import Image
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
-from compress.render import report_sheets
+from compress.render import report_sheets, report_words
 from compress.render.numbers import percent
 from compress.render.report_figures import (
     Figure,
@@ -53,8 +53,8 @@ def plain(text: str) -> str:
 def _run(run: RunReport, number: int, alone: bool, pictures: dict[str, bytes]) -> Iterator[str]:
     if not alone:
         yield from (f"## {number}: {plain(run.result.run)}", "")
-    yield from (plain(report_sheets.subtitle(run)), "")
-    for line in (*report_sheets.headlines(run), *run.notes):
+    yield from (plain(report_words.subtitle(run)), "")
+    for line in (*report_words.headlines(run), *run.notes):
         yield f"- {plain(line)}"
     yield ""
     for sheet in (
@@ -80,7 +80,7 @@ def _answers(
         return
     figure = confusion_figure(answers, run, "png")
     yield from (f"### {plain(figure.title.removeprefix('Confusion of '))}", "")
-    words = report_sheets.agreement_words(answers)
+    words = report_words.agreement_words(answers)
     if words:
         yield from (plain(words), "")
     yield from _pictures([figure], prefix, pictures)

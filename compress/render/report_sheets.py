@@ -1,12 +1,12 @@
-"""The words and tables of a report, before they become HTML or Markdown."""
+"""The tables of a report, before they become HTML or Markdown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.records.distill import DistillRecord, StudentRow, SummaryRow
+from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
 from compress.records.report import Answers, RunReport
-from compress.render.gains import ONE_SEED, Gain, gain_of_ensemble, gain_of_row, gain_over_seeds
+from compress.render.gains import ONE_SEED, gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -15,7 +15,7 @@ from compress.render.numbers import (
     percent_range,
     points,
 )
-from compress.render.tables.distill import LESSONS, in_order, teacher_range
+from compress.render.tables.distill import in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
 from compress.render.tables.train import NOTES as TRAIN_NOTES
 
@@ -40,74 +40,6 @@ class Sheet:
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
-
-
-def subtitle(run: RunReport) -> str:
-    """What was trained on what, in a line."""
-    result = run.result
-    soft = f"{LESSONS[result.soft_labels]}, " if isinstance(result, DistillRecord) else ""
-    return (
-        f"{result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
-        f"{result.test_images:,} test images; {result.epochs} epochs, {soft}"
-        f"{duration(result.seconds)} on {result.environment.accelerator or result.environment.cpu}"
-    )
-
-
-def headlines(run: RunReport) -> list[str]:
-    """One sentence per student, or per kind of student where there are several seeds."""
-    result = run.result
-    teacher = result.teacher if isinstance(result, DistillRecord) else None
-    rows = [row for row in run.rows if row.role == "student"] or list(run.rows)
-    if result.summary:
-        return [
-            _summary_sentence(one)
-            for one in result.summary
-            if one.role == "student" or teacher is None
-        ]
-    sentences = []
-    for row in rows:
-        text = (
-            f"{row.label}: {percent(row.top1)}% top-1 "
-            f"({percent_range(row.top1_low, row.top1_high)})"
-        )
-        if teacher is not None:
-            text += (
-                f", {points(row.top1 - teacher.top1)} points from its teacher, with "
-                f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
-                f"{part_of(teacher.parameters, row.parameters)} parameters"
-            )
-        gained = _gain_words(gain_of_row(row, alone=True), "with one seed, ")
-        sentences.append(f"{text}{gained}.")
-    return sentences
-
-
-def part_of(whole: int, part: int) -> str:
-    """A share of something countable, as people say it.
-
-    Returns:
-        `1/33 of its`, `0.7 of its`, `2.6 times its`, `as many` or `about as many`.
-    """
-    ratio = part / whole
-    if f"{ratio:.2g}" == "1":
-        return "as many" if part == whole else "about as many"
-    if ratio < 0.45:
-        return f"1/{round(1 / ratio)} of its"
-    return f"{ratio:.2g} of its" if ratio < 1 else f"{ratio:.2g} times its"
-
-
-def _summary_sentence(one: SummaryRow) -> str:
-    text = (
-        f"{one.label}: {percent(one.top1_mean)} ± {percent(one.top1_sd)}% top-1 over "
-        f"{one.seeds} seeds"
-    )
-    return text + _gain_words(gain_over_seeds(one)) + "."
-
-
-def _gain_words(gain: Gain, caveat: str = "") -> str:
-    if gain.points == ABSENT:
-        return ""
-    said = f": {gain.verdict}" if gain.verdict else ""
-    return f"; {caveat}{gain.points} points over its control{said}"
 
 
 def accuracy(run: RunReport) -> Sheet:
@@ -256,23 +188,6 @@ def class_changes(answers: Answers) -> tuple[Sheet, bool]:
     heads = ("class", "images", "teacher, %", "student, %", "change", "lost", "won")
     note = "lost: images only the teacher gets right; won: only the student."
     return Sheet("Changes by class", heads, rows, note), long
-
-
-def agreement_words(answers: Answers) -> str:
-    """Who is right on the test images, in a sentence; empty without a teacher."""
-    one = answers.agreement
-    if one is None:
-        return ""
-    total = one.both + one.teacher_only + one.student_only + one.neither
-
-    def share(count: int) -> str:
-        return f"{count:,} ({percent(count / total, 1)}%)"
-
-    return (
-        f"Of {total:,} test images both get {share(one.both)} right, only the teacher "
-        f"{share(one.teacher_only)}, only the student {share(one.student_only)}, "
-        f"nobody {share(one.neither)}."
-    )
 
 
 def provenance(run: RunReport) -> list[Sheet]:

@@ -1,57 +1,7 @@
-"""The words and tables of a report."""
-
-import pytest
+"""The tables of a report."""
 
 from compress.records.report import Answers, ClassRow, ReportRecord
 from compress.render import report_sheets
-from compress.render.report_sheets import part_of
-
-
-@pytest.mark.parametrize(
-    ("whole", "part", "words"),
-    [
-        (100, 3, "1/33 of its"),
-        (100, 44, "1/2 of its"),
-        (100, 70, "0.7 of its"),
-        (100, 99, "0.99 of its"),
-        (100, 100, "as many"),
-        (1000, 999, "about as many"),
-        (1000, 1040, "about as many"),
-        (100, 110, "1.1 times its"),
-        (100, 260, "2.6 times its"),
-    ],
-)
-def test_shares_are_said_as_people_say_them(whole: int, part: int, words: str) -> None:
-    assert part_of(whole, part) == words
-
-
-def test_a_student_is_compared_with_teacher_and_control(digits_report: ReportRecord) -> None:
-    run = digits_report.runs[0]
-    row = run.rows[0]
-    teacher = run.result.teacher.top1  # type: ignore[union-attr]
-    assert report_sheets.headlines(run)[0] == (
-        f"small_cnn: {100 * row.top1:.2f}% top-1 ({100 * row.top1_low:.2f}-"
-        f"{100 * row.top1_high:.2f}), {100 * (row.top1 - teacher):+.2f} points from its teacher, "
-        "with 1/3 of its multiply-accumulates and 1/3 of its parameters; "
-        "with one seed, +1.20 points over its control: within noise."
-    )
-
-
-def test_the_subtitle_says_what_the_students_learned_from(digits_report: ReportRecord) -> None:
-    run = digits_report.runs[0]
-    both = run.result.model_copy(update={"soft_labels": "both"})
-    mixed = run.model_copy(update={"result": both})
-    assert ", stored soft labels, " in report_sheets.subtitle(run)
-    assert ", stored soft labels and live teacher, " in report_sheets.subtitle(mixed)
-
-
-def test_several_seeds_are_one_sentence(two_runs_report: ReportRecord) -> None:
-    distilled, trained = two_runs_report.runs
-    assert report_sheets.headlines(distilled) == [
-        "small_cnn: 90.00 ± 0.30% top-1 over 3 seeds; +1.20 points over its control: KD helps."
-    ]
-    assert len(report_sheets.headlines(trained)) == 1
-    assert "teacher" not in report_sheets.headlines(trained)[0]
 
 
 def test_every_table_has_a_cell_per_head(
@@ -143,15 +93,6 @@ def test_a_hundred_classes_make_a_long_table() -> None:
     sheet, long = report_sheets.class_changes(answers(rows))
     assert long
     assert len(sheet.rows) == 100
-
-
-def test_who_is_right_adds_up(digits_report: ReportRecord) -> None:
-    told = next(one for one in digits_report.runs[0].answers if one.label == "small_cnn")
-    assert told.agreement is not None
-    words = report_sheets.agreement_words(told)
-    assert words.startswith("Of 360 test images both get ")
-    assert f"only the student {told.agreement.student_only} (" in words
-    assert report_sheets.agreement_words(digits_report.runs[0].answers[0]) == ""
 
 
 def test_runs_are_compared_by_number(two_runs_report: ReportRecord) -> None:

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compress.records.report import ReportRecord
-from compress.render.report_sheets import headlines
+from compress.render.report_words import headlines
 
 HTML = "report.html"
 MARKDOWN = "report.md"
