@@ -1,6 +1,7 @@
 """Memory and number formats, chosen by a short measured trial and remembered per machine."""
 
 import hashlib
+import itertools
 import json
 import math
 import subprocess
@@ -23,8 +24,11 @@ from compress.training.memory import NothingFitsError, ran_out, release
 
 FAILURES = (RuntimeError, MemoryError, ImportError, OSError, subprocess.SubprocessError)
 """What PyTorch, its compiler and the programs they call raise."""
-ABANDON = 1.5
-"""A candidate this many times slower than the best is not timed further."""
+ABANDON = 2.0
+"""A candidate this many times slower than the best, twice in a row, is not timed further."""
+HOPELESS = 4.0
+"""What is this many times slower than the best is so whatever else the machine does: once is enough
+for a candidate, and of its dtype no other is tried."""
 POINTWISE_MAP = 8
 """Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
@@ -153,10 +157,11 @@ def fastest(
 ) -> tuple[Format, dict[str, float]]:
     """Time one call per candidate, in rounds, and take the one with the lowest best time.
 
-    One candidate is alive at a time. Where all of a dtype so far are far behind the best, its
-    others are not tried: a processor without bfloat16 takes ten times as long for each. Those that
-    are not far behind are made and timed again in a second round, compiled ones excepted: they are
-    timed in a row, as making one takes long.
+    One candidate is alive at a time. A slow time is believed when a second one confirms it, as
+    machines are disturbed for moments. Where all of a dtype so far are `HOPELESS`, its others are
+    not tried: a processor without bfloat16 takes ten times as long for each. Those that are not far
+    behind are made and timed again in a second round, compiled ones excepted: they are timed in a
+    row, as making one takes long.
 
     Args:
         candidates: At least one; when it is one, nothing is run.
@@ -177,10 +182,11 @@ def fastest(
     best: dict[Format, float] = {}
     reasons = []
     for candidate in formats:
-        limit = ABANDON * min(best.values(), default=math.inf)
-        if min((best[c] for c in best if c.dtype == candidate.dtype), default=0.0) > limit:
+        ahead = min(best.values(), default=math.inf)
+        alike = min((best[c] for c in best if c.dtype == candidate.dtype), default=0.0)
+        if alike > HOPELESS * ahead:
             continue
-        seconds, reason = _tried(candidate, timed, repeats if candidate.compiled else 1, limit)
+        seconds, reason = _tried(candidate, timed, repeats if candidate.compiled else 1, ahead)
         if reason:
             tell(f"{candidate} is left out: {reason}")
             reasons.append(reason)
@@ -188,11 +194,11 @@ def fastest(
             best[candidate] = seconds
     if not best:
         raise NothingFitsError(reasons[0])
-    limit = ABANDON * min(best.values())
-    near = [candidate for candidate in best if best[candidate] <= limit]
+    ahead = min(best.values())
+    near = [candidate for candidate in best if best[candidate] <= ABANDON * ahead]
     for candidate in near if len(near) > 1 and repeats > 1 else []:
         if not candidate.compiled:
-            seconds, _ = _tried(candidate, timed, repeats - 1, limit)
+            seconds, _ = _tried(candidate, timed, repeats - 1, ahead)
             best[candidate] = min(best[candidate], seconds)
     choice = min(best, key=lambda c: best[c])
     return choice, {str(c): round(seconds * 1000, 2) for c, seconds in best.items()}
@@ -202,7 +208,7 @@ def _tried(
     candidate: Format,
     timed: Callable[[Format], Callable[[], None]],
     calls: int,
-    limit: float,
+    ahead: float,
 ) -> tuple[float, str]:
     """A candidate's best time in seconds, or infinity and why it cannot be had; then it is gone.
 
@@ -210,11 +216,11 @@ def _tried(
         candidate: What to try.
         timed: Prepares it.
         calls: How often it is timed, after a call that is not.
-        limit: A first time beyond this many seconds is not followed by others.
+        ahead: The best time of the others so far.
     """
     seconds, reason = math.inf, ""
     try:
-        seconds = _best_time(timed(candidate), calls, limit)
+        seconds = _best_time(timed(candidate), calls, ahead)
     except FAILURES as error:
         if not (ran_out(error) or candidate.compiled):
             raise
@@ -224,14 +230,15 @@ def _tried(
     return seconds, reason
 
 
-def _best_time(call: Callable[[], None], calls: int, limit: float) -> float:
+def _best_time(call: Callable[[], None], calls: int, ahead: float) -> float:
     call()  # first call: allocations, kernel choice
     best = math.inf
-    for _ in range(calls):
+    for number in itertools.count(1):
         begin = time.perf_counter()
         call()
         best = min(best, time.perf_counter() - begin)
-        if best > limit:
+        enough = 2 if best > ABANDON * ahead else calls
+        if number >= enough or best > HOPELESS * ahead:
             break
     return best
 
