@@ -4,9 +4,6 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Any
 
-import numpy as np
-
-from compress import evaluate
 from compress.config.distill import DistillConfig, StudentPlan, plan_students
 from compress.environment import read_environment
 from compress.errors import ConfigError
@@ -15,10 +12,10 @@ from compress.interrupts import polite_stop
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
-from compress.records.distill import DistillRecord, StudentRow, TeacherRow
-from compress.records.soft_labels import TeacherDescription
+from compress.records.distill import DistillRecord
 from compress.runs import RECORD, opened
 from compress.stages import taught_by
+from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
 from compress.stages.ensembles import average, check_ensemble
 from compress.stages.lessons import late_ramps, lessons_of
@@ -38,7 +35,7 @@ from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
 from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
-from compress.training.results import Finished, write_predictions
+from compress.training.results import write_predictions
 from compress.training.session import check_batch, train_students
 
 
@@ -148,7 +145,6 @@ def distill(
         if not world.main:
             world.barrier()
             return DistillRecord.read(folder / RECORD)
-        described = stored.description()
         validation, test = stored.read_evaluation()
         write_predictions(folder, TEACHER, splits, validation, test)
         rows = compare(plans, finished, test, splits.test.known_labels)
@@ -161,7 +157,7 @@ def distill(
             epochs=config.epochs,
             soft_labels=lessons.kind,
             teacher=teacher_row(
-                described,
+                stored.description(),
                 test,
                 splits.test.known_labels,
                 seconds=teacher.seconds if teacher else 0.0,
@@ -177,70 +173,3 @@ def distill(
         run.finish("complete")
         world.barrier()
     return record
-
-
-def teacher_row(
-    described: TeacherDescription,
-    test: "np.ndarray[Any, np.dtype[np.float32]]",
-    labels: "np.ndarray[Any, np.dtype[np.int64]]",
-    *,
-    seconds: float,
-    train_top1: float | None,
-) -> TeacherRow:
-    """The teacher's line of the table.
-
-    Args:
-        described: What is known of it without its weights.
-        test: Its test logits, (images, classes).
-        labels: (images,)
-        seconds: Spent on its forward passes.
-        train_top1: On its training images, where its own run says it.
-    """
-    return TeacherRow(
-        name=described.name,
-        top1=described.top1,
-        val_top1=described.val_top1,
-        train_top1=train_top1,
-        ece=float(evaluate.ece(test, labels)),
-        parameters=described.parameters,
-        macs=described.macs,
-        foreign=described.foreign,
-        number_format=described.number_format,
-        format_agreement=described.format_agreement,
-        format_probability_error=described.format_probability_error,
-        seconds=seconds,
-    )
-
-
-def compare(
-    plans: Sequence[StudentPlan],
-    finished: Sequence[Finished],
-    teacher: "np.ndarray[Any, np.dtype[np.float32]]",
-    labels: "np.ndarray[Any, np.dtype[np.int64]]",
-) -> tuple[StudentRow, ...]:
-    """Set each student beside its control and the teacher, over the same test images.
-
-    Args:
-        plans: Which control belongs to whom.
-        finished: One per plan.
-        teacher: Its test logits, (images, classes).
-        labels: (images,)
-    """
-    by_label = {one.row.label: one for one in finished}
-    rows = []
-    for plan, one in zip(plans, finished, strict=True):
-        row = one.row.model_copy(update={"agreement": float(evaluate.agreement(one.test, teacher))})
-        if plan.control is not None:
-            control = by_label[plan.control]
-            low, high = evaluate.paired_interval(
-                one.test.argmax(axis=1) == labels, control.test.argmax(axis=1) == labels
-            )
-            row = row.model_copy(
-                update={
-                    "kd_gain": row.top1 - control.row.top1,
-                    "kd_gain_low": low,
-                    "kd_gain_high": high,
-                }
-            )
-        rows.append(row)
-    return tuple(rows)
