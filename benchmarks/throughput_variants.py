@@ -25,15 +25,12 @@ from compress.config.distill import StudentPlan
 from compress.config.specs import Augmentation, LossTerm
 from compress.config.training import Optimization
 from compress.data.images import Splits
-from compress.interrupts import StopRequest
 from compress.models import registry as models
 from compress.models import weights
 from compress.models.folding import fold_batchnorm
-from compress.progress import Silent
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
-from compress.training.distributed import World
 from compress.training.formats import Format, fastest, student_candidates
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
@@ -43,6 +40,7 @@ from compress.training.schedule import Schedule
 from compress.training.soft_labels import SoftLabels
 from compress.training.students import build_learner
 from compress.training.teachers import Teacher, Trust
+from compress.training.workplace import Workplace
 
 AUGMENTATION = Augmentation(crop_padding=4, flip=True)
 
@@ -103,9 +101,7 @@ class OurLoop:
             SoftLabels(folder / "labels" / "t", limit_bytes=2**40),
             self._teacher,
             self._images,
-            device=device,
-            world=World(),
-            progress=Silent(),
+            place=Workplace(device),
         )
         self._next_view = 0
         run = Run.open(folder / "run", id="run", command="distill", config={})
@@ -125,9 +121,7 @@ class OurLoop:
                 ),
                 self._schedule,
                 self._source,
-                device=device,
-                world=World(),
-                progress=Silent(),
+                place=Workplace(device),
             )
             for number in range(COMPANY if pair.company else 1)
         ]
@@ -163,10 +157,7 @@ class OurLoop:
             position=Position(),
             save=lambda _: None,
             checkpoint_every=0,
-            device=self._device,
-            world=World(),
-            progress=Silent(),
-            stop=StopRequest(),
+            place=Workplace(self._device),
         )
 
 

@@ -16,7 +16,6 @@ import torch
 
 from compress.config.distill import distill_config
 from compress.errors import InputError
-from compress.interrupts import StopRequest
 from compress.runs import Run, read_epochs
 from compress.stages.distill import distill
 from compress.training.answers import Teaching
@@ -25,6 +24,7 @@ from compress.training.inputs import Batch, TrainingImages
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
+from compress.training.workplace import Workplace
 from tests import tiny_training as tiny
 from tests.notes import Notes
 
@@ -56,9 +56,7 @@ def labels(world: World, folder: Path, teacher: Teacher) -> torch.Tensor:
         SoftLabels(folder / f"store-{world.size}" / "t", limit_bytes=10**9),
         teacher,
         TrainingImages(tiny.digits().train, device=tiny.CPU),
-        device=tiny.CPU,
-        world=world,
-        progress=Notes(),
+        place=Workplace(tiny.CPU, world=world, progress=Notes()),
     )
     found = source.labels(tiny.schedule(folder).view(tiny.digits(), 0))
     if found is None:
@@ -77,9 +75,7 @@ def lonely(world: World, folder: Path, teacher: Teacher) -> dict[str, Any]:
             SoftLabels(place / "t", limit_bytes=10**9),
             asked,
             TrainingImages(tiny.digits().train, device=tiny.CPU),
-            device=tiny.CPU,
-            world=world,
-            progress=notes,
+            place=Workplace(tiny.CPU, world=world, progress=notes),
         )
 
     seen: dict[str, Any] = {"read": source(None).labels(view)}
@@ -110,10 +106,7 @@ def session(world: World, place: Path, source: tiny.Given | None = None) -> list
             plans,
             tiny.schedule(place.parent / f"cache-{world.size}", checkpoint_every=2),
             lambda _: source or tiny.Given(tiny.digits()),
-            device=tiny.CPU,
-            world=world,
-            progress=Notes(),
-            stop=StopRequest(),
+            place=Workplace(tiny.CPU, world=world, progress=Notes()),
         )
     finally:
         run.close()

@@ -30,6 +30,7 @@ from compress.training.members import read_member
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
 from compress.training.teachers import Teacher
+from compress.training.workplace import Workplace
 
 CPU = torch.device("cpu")
 ALONE = World()
@@ -289,10 +290,9 @@ def run(
         position=reached,
         save=save,
         checkpoint_every=checkpoint_every,
-        device=CPU,
-        world=world,
-        progress=progress or Silent(),
-        stop=stop or StopRequest(),
+        place=Workplace(
+            CPU, world=world, progress=progress or Silent(), stop=stop or StopRequest()
+        ),
     )
     return reached
 

@@ -37,6 +37,7 @@ from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
 from compress.training.results import write_predictions
 from compress.training.session import check_batch, train_students
+from compress.training.workplace import Workplace
 
 
 def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
@@ -105,6 +106,7 @@ def distill(
         opened(open_run(folder, name, config, "distill", world)) as run,
         ExitStack() as held,
     ):
+        place = Workplace(device, world, progress, stop)
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config)
@@ -118,10 +120,7 @@ def distill(
             splits,
             views=schedule.all_views(splits) if lessons.stored else (),
             live=bool(lessons.live),
-            device=device,
-            world=world,
-            progress=progress,
-            stop=stop,
+            place=place,
             held=held,
         ).find()
         progress.note(str(lessons))
@@ -129,19 +128,9 @@ def distill(
             progress.note(late)
 
         def source(images: TrainingImages) -> Teaching:
-            return Teaching(stored, teacher, images, device=device, world=world, progress=progress)
+            return Teaching(stored, teacher, images, place)
 
-        finished = train_students(
-            run,
-            splits,
-            plans,
-            schedule,
-            source,
-            device=device,
-            world=world,
-            progress=progress,
-            stop=stop,
-        )
+        finished = train_students(run, splits, plans, schedule, source, place)
         if not world.main:
             world.barrier()
             return DistillRecord.read(folder / RECORD)

@@ -5,16 +5,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, InputError, Interrupted
-from compress.interrupts import StopRequest
-from compress.progress import Progress
 from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
 from compress.runs import RUNS, Run
@@ -23,10 +19,10 @@ from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
 from compress.stages.train import train
 from compress.stages.training_run import run_folder, wait_for
-from compress.training.distributed import World
 from compress.training.members import Member
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
+from compress.training.workplace import Workplace
 
 
 def teacher_training(config: DistillConfig) -> TrainConfig:
@@ -73,10 +69,7 @@ class TeacherSearch:
         splits: The data.
         views: Those whose stored answers students learn from.
         live: Whether students learn from features, for which the teacher itself runs.
-        device: Where to compute.
-        world: The ranks of the run.
-        progress: Told of the teacher.
-        stop: Asks to stop after a teacher's training.
+        place: Where to compute; `stop` ends the command after a teacher's training.
         held: As long as it is open, nothing of the store is removed to make room.
     """
 
@@ -85,10 +78,7 @@ class TeacherSearch:
     splits: Splits
     views: Sequence[View]
     live: bool
-    device: torch.device
-    world: World
-    progress: Progress
-    stop: StopRequest
+    place: Workplace
     held: ExitStack
 
     @property
@@ -112,7 +102,7 @@ class TeacherSearch:
         if not taught_by.named(self.run.manifest):
             return self._asked(self._looked_for())
         pins = self.run.manifest.choices[TEACHER]
-        gone = self.world.from_main(lambda: teaching.first_gone(pins))
+        gone = self.place.world.from_main(lambda: teaching.first_gone(pins))
         if gone is not None:
             return self._stored_instead(gone), None
         return self._asked(teaching.unpinned(pins, self.splits))
@@ -125,8 +115,8 @@ class TeacherSearch:
             stored = only_stored(self.folder, self.splits, self.views, begun_with=pinned)
             return self._taken(stored)
 
-        stored, described = self.world.from_main(take)
-        self.progress.note(
+        stored, described = self.place.world.from_main(take)
+        self.place.progress.note(
             f"teacher: the stored soft labels {stored.key}, views in {described.number_format}; "
             "nothing else is needed"
         )
@@ -154,8 +144,8 @@ class TeacherSearch:
             except InputError as error:
                 raise InputError(f"{lost}; {error.message}", hint=hint) from error
 
-        stored, described = self.world.from_main(take)
-        self.progress.note(
+        stored, described = self.place.world.from_main(take)
+        self.place.progress.note(
             f"teacher {gone} is gone: its stored soft labels {stored.key}, views in "
             f"{described.number_format}, hold all that is needed"
         )
@@ -178,10 +168,10 @@ class TeacherSearch:
             self.splits,
             training=teacher_training(self.config),
             train=self._train,
-            progress=self.progress,
+            progress=self.place.progress,
             besides=self.run.folder,
         )
-        self.world.barrier()
+        self.place.world.barrier()
         if self.live:
             check_alone(len(members))
         self.run.choose(TEACHER, lambda: teaching.pinned(members))
@@ -189,13 +179,13 @@ class TeacherSearch:
 
     def _train(self, training: TrainConfig) -> Path:
         """Train a teacher, or let another process that does so end; its run directory."""
-        place = run_folder(training, training.model.name)[1]
-        self.world.from_main(lambda: wait_for(place, progress=self.progress, stop=self.stop))
+        place, folder = self.place, run_folder(training, training.model.name)[1]
+        place.world.from_main(lambda: wait_for(folder, progress=place.progress, stop=place.stop))
         try:
-            record = train(training, progress=self.progress)
+            record = train(training, progress=place.progress)
         finally:
             self.run.renew()
-        if self.world.agree(self.stop.requested):
+        if place.world.agree(place.stop.requested):
             raise Interrupted(
                 f"stopped after the teacher's training; {RUNS / record.run} is complete",
                 hint="the same command goes on from there",
@@ -212,15 +202,13 @@ class TeacherSearch:
             members,
             self.splits,
             self.folder,
+            self.place,
             limit_mib=self.config.soft_labels_limit_mib,
             batch_size=self.config.batch_size,
             amp=self.config.amp,
             cache=cache_folder(),
             choose=self.run.choose,
-            device=self.device,
-            world=self.world,
-            progress=self.progress,
             held=self.held,
         )
-        self.world.from_main(lambda: taught_by.pin_store(self.run, stored.key))
+        self.place.world.from_main(lambda: taught_by.pin_store(self.run, stored.key))
         return stored, teacher

@@ -15,11 +15,12 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
-from compress.training.distributed import World, join
+from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
 from compress.training.members import Member
 from compress.training.schedule import training_view
 from compress.training.soft_labels import list_sets
+from compress.training.workplace import Workplace
 
 
 def soft_labels(
@@ -43,7 +44,7 @@ def soft_labels(
     """
     world = join(config.device)
     progress = progress if world.main else Silent()
-    device = pick_device(config.device)
+    place = Workplace(pick_device(config.device), world, progress)
     splits = data.load(
         config.data,
         data_dir=config.data_dir,
@@ -61,19 +62,17 @@ def soft_labels(
             members,
             splits,
             folder,
+            place,
             limit_mib=config.soft_labels_limit_mib,
             batch_size=config.batch_size,
             amp=config.amp,
             cache=cache_folder(),
             choose=lambda _name, decide: decide(),
-            device=device,
-            world=world,
-            progress=progress,
             held=held,
         )
-        images = TrainingImages(splits.train, device=device, workers=config.workers)
-        source = Teaching(stored, teacher, images, device=device, world=world, progress=progress)
-        filled = _fill(config, source, splits, world, progress)
+        images = TrainingImages(splits.train, device=place.device, workers=config.workers)
+        source = Teaching(stored, teacher, images, place)
+        filled = _fill(config, source, splits, place)
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,
@@ -105,20 +104,18 @@ def _members(config: SoftLabelsConfig, splits: Splits, progress: Progress) -> li
     )
 
 
-def _fill(
-    config: SoftLabelsConfig, source: Teaching, splits: Splits, world: World, progress: Progress
-) -> int:
+def _fill(config: SoftLabelsConfig, source: Teaching, splits: Splits, place: Workplace) -> int:
     """Fill the views that are missing or damaged, and count them.
 
     Raises:
         Interrupted: Any rank was asked to stop before the last view.
     """
     filled = 0
-    with polite_stop(progress.note) as stop:
+    with polite_stop(place.progress.note) as stop:
         for number in range(config.views):
             view = training_view(splits, config.augmentation, seed=config.view_seed, number=number)
             filled += source.fill(view)
-            stopping = world.agree(stop.requested)
+            stopping = place.world.agree(stop.requested)
             if stopping and number + 1 < config.views:
                 raise Interrupted(
                     f"stopped after view {number + 1} of {config.views}, which is stored",

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from compress.config.specs import ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
@@ -26,11 +24,11 @@ from compress.runs import (
     is_run,
     newest_complete,
 )
-from compress.training.distributed import World
 from compress.training.members import Member, read_member
 from compress.training.opening import check_accuracy, open_soft_labels
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher, Trust
+from compress.training.workplace import Workplace
 
 MIB = 2**20
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
@@ -252,15 +250,13 @@ def make_teacher(
     members: Sequence[Member],
     splits: Splits,
     folder: Path,
+    place: Workplace,
     *,
     limit_mib: int,
     batch_size: int,
     amp: str,
     cache: Path,
     choose: Callable[[str, Callable[[], Any]], Any],
-    device: torch.device,
-    world: World,
-    progress: Progress,
     held: ExitStack,
 ) -> tuple[Teacher, SoftLabels]:
     """A teacher in its fastest trustworthy format, its own accuracy measured, and its store.
@@ -269,20 +265,19 @@ def make_teacher(
         members: Its networks.
         splits: The data.
         folder: Of all soft labels.
+        place: Where to compute.
         limit_mib: Size that folder may grow to.
         batch_size: Images per forward pass.
         amp: As given to `--amp`.
         cache: Where trials are remembered.
         choose: Makes a decision, or returns what a run decided before.
-        device: Where to compute.
-        world: The ranks that share the work.
-        progress: Told of the teacher.
         held: As long as it is open, nothing of the store is removed to make room.
 
     Raises:
         InputError: The teacher is at or below chance.
     """
-    teacher = Teacher(members, splits, device=device, batch_size=batch_size, world=world)
+    world = place.world
+    teacher = Teacher(members, splits, device=place.device, batch_size=batch_size, world=world)
 
     def decide() -> Any:
         return choose("format of the teacher", lambda: asdict(teacher.choose_format(cache, amp)))
@@ -296,7 +291,7 @@ def make_teacher(
 
     stored, described = world.from_main(store)
     source = ", ".join(member.source for member in members)
-    progress.note(
+    place.progress.note(
         f"teacher {teacher.name} ({source}): {described.top1:.2%} test top-1; "
         f"views in {teacher.trust}"
     )

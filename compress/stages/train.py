@@ -26,6 +26,7 @@ from compress.training.device import accelerator_name, pick_device
 from compress.training.distributed import join
 from compress.training.loop import Nobody
 from compress.training.session import train_students
+from compress.training.workplace import Workplace
 
 
 def plan_models(config: TrainConfig) -> tuple[StudentPlan, ...]:
@@ -92,10 +93,7 @@ def train(
             plans,
             schedule_of(config),
             lambda _images: Nobody(),
-            device=device,
-            world=world,
-            progress=progress,
-            stop=stop,
+            Workplace(device, world, progress, stop),
         )
         if not world.main:
             world.barrier()

@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from compress.data.views import View
 from compress.errors import ConfigError
 from compress.models.feature_hooks import tapped
-from compress.progress import Progress
-from compress.training.distributed import World
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.memory import in_parts
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
+from compress.training.workplace import Workplace
 
 
 class Teaching:
@@ -29,9 +28,7 @@ class Teaching:
         stored: The answers.
         teacher: Computes missing ones; None where only the store is there.
         images: The training images.
-        device: Where the students learn.
-        world: The ranks of the run.
-        progress: Told of the teacher's work.
+        place: Where the students learn.
     """
 
     def __init__(
@@ -39,17 +36,12 @@ class Teaching:
         stored: SoftLabels,
         teacher: Teacher | None,
         images: TrainingImages,
-        *,
-        device: torch.device,
-        world: World,
-        progress: Progress,
+        place: Workplace,
     ) -> None:
         self.stored = stored
         self._teacher = teacher
         self._images = images
-        self._device = device
-        self._world = world
-        self._progress = progress
+        self._place = place
         self._live: dict[bool, tuple[nn.Module, Normalize]] = {}
         self._taps: dict[bool, list[str]] = {}
 
@@ -94,7 +86,7 @@ class Teaching:
         Raises:
             InputError: They are missing or damaged, and there is no teacher to compute them.
         """
-        return torch.from_numpy(self._obtain(view)[0]).to(self._device)
+        return torch.from_numpy(self._obtain(view)[0]).to(self._place.device)
 
     def fill(self, view: View) -> bool:
         """Store the answers to a view where they are missing or damaged; whether they were.
@@ -106,22 +98,22 @@ class Teaching:
 
     def _obtain(self, view: View) -> tuple[NDArray[np.float16], bool]:
         """A view's answers as stored, and whether they had to be computed."""
-        if self._world.size > 1:
+        if self._place.world.size > 1:
             return self._together(view)
         fill = None if self._teacher is None else (lambda: self._answer(view))
-        return self.stored.obtain(view.digest, fill, tell=self._progress.note)
+        return self.stored.obtain(view.digest, fill, tell=self._place.progress.note)
 
     def _answer(self, view: View) -> NDArray[np.float32]:
         if self._teacher is None:
             raise ValueError("no teacher to ask")
         members = len(self._teacher.members)
-        self._progress.start(
+        self._place.progress.start(
             f"soft labels of view {view.number}", total=self._images.count * members, unit="image"
         )
         logits = self._teacher.answer(
-            self._images, view, lambda done: self._progress.advance(done, images=done)
+            self._images, view, lambda done: self._place.progress.advance(done, images=done)
         )
-        self._progress.finish()
+        self._place.progress.finish()
         return logits
 
     def _together(self, view: View) -> tuple[NDArray[np.float16], bool]:
@@ -130,7 +122,7 @@ class Teaching:
         The values come over the wire: only rank 0 needs the folder of soft labels. (The run
         directory, the teacher's weights and the images are read by every rank.)
         """
-        world = self._world
+        world = self._place.world
 
         def asking() -> NDArray[np.float32]:
             world.from_main(lambda: None)  # nothing stored: the others compute their share
@@ -138,7 +130,7 @@ class Teaching:
 
         def stored() -> tuple[NDArray[np.float16], bool] | None:
             fill = None if self._teacher is None else asking
-            return self.stored.obtain(view.digest, fill, tell=self._progress.note)
+            return self.stored.obtain(view.digest, fill, tell=self._place.progress.note)
 
         obtained = world.from_main(stored)
         if obtained is None:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,13 +13,13 @@ from compress import evaluate
 from compress.data.images import ImageSet
 from compress.data.views import View
 from compress.errors import Interrupted
-from compress.interrupts import StopRequest
 from compress.progress import Progress
 from compress.records.run import EpochRecord
 from compress.training.device import synchronize
 from compress.training.distributed import World
 from compress.training.inputs import Batch, TrainingImages, as_tensor
 from compress.training.learner import Learner
+from compress.training.workplace import Workplace
 
 FIGURES_EVERY = 20
 
@@ -93,10 +92,7 @@ def run_epochs(
     position: Position,
     save: Callable[[Position], None],
     checkpoint_every: int,
-    device: torch.device,
-    world: World,
-    progress: Progress,
-    stop: StopRequest,
+    place: Workplace,
 ) -> None:
     """Train to the last epoch, from wherever the position is.
 
@@ -111,18 +107,16 @@ def run_epochs(
         position: Where to begin; moved as the training goes on.
         save: Writes a checkpoint of the learners and the position.
         checkpoint_every: Steps between checkpoints inside an epoch; 0 is none.
-        device: Where the learners are.
-        world: The ranks that learn together.
-        progress: Told of every step.
-        stop: Looked at after every epoch.
+        place: Where the learners are; `stop` is looked at after every epoch.
 
     Raises:
         Interrupted: Asked to stop; the finished epochs are saved.
         UnusableError: A loss, a weight or an output is not finite; the last checkpoint stands.
         MachineError: A learner's step does not fit into memory.
     """
+    world, progress = place.world, place.progress
     steps = images.count // batch_size
-    pixels, labels = as_tensor(validation, device), validation.known_labels
+    pixels, labels = as_tensor(validation, place.device), validation.known_labels
     reading = any(learner.objective.reads_logits for learner in learners)
     while position.epoch < epochs:
         epoch = position.epoch
@@ -144,7 +138,7 @@ def run_epochs(
                 _check_weights(learners, world)
                 position.epoch_seconds = time.perf_counter() - begin
                 save(position)
-        synchronize(device)
+        synchronize(place.device)
         rate = steps * batch_size / (time.perf_counter() - begin)
         records = _end_epoch(
             learners, pixels, labels, epoch=epoch, rate=rate, before=seconds_before, world=world
@@ -153,7 +147,7 @@ def run_epochs(
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
         save(position)
         progress.finish(_summary(records, epoch + 1, epochs, rate))
-        if world.agree(stop.requested) and position.epoch < epochs:
+        if world.agree(place.stop.requested) and position.epoch < epochs:
             raise Interrupted(
                 f"stopped after epoch {position.epoch} of {epochs}, which is saved",
                 hint="the same command goes on from there",

@@ -7,8 +7,6 @@ import torch
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import ConfigError, Interrupted
-from compress.interrupts import StopRequest
-from compress.progress import Progress
 from compress.records.run import EpochRecord
 from compress.runs import CHECKPOINT, Run
 from compress.training import state as checkpoints
@@ -21,6 +19,7 @@ from compress.training.memory import SMALLER, shortage_explained
 from compress.training.results import STUDENTS, Finished, finish, read_finished
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
+from compress.training.workplace import Workplace
 
 SMALLEST_SHARE = 2
 """Images of a step on one rank: of a single value BatchNorm has no variance to divide by."""
@@ -58,11 +57,7 @@ def train_students(
     plans: Sequence[StudentPlan],
     schedule: Schedule,
     source_of: Callable[[TrainingImages], Source],
-    *,
-    device: torch.device,
-    world: World,
-    progress: Progress,
-    stop: StopRequest,
+    place: Workplace,
 ) -> list[Finished]:
     """Train every plan, in groups, resuming what is there; write weights and predictions.
 
@@ -72,10 +67,7 @@ def train_students(
         plans: What to train.
         schedule: What they share.
         source_of: Makes the source of soft labels from the training images.
-        device: Where to compute.
-        world: The ranks of the run.
-        progress: Told of everything.
-        stop: Asks to stop after an epoch.
+        place: Where to compute; `stop` ends the training after an epoch.
 
     Returns:
         One entry per plan, in their order.
@@ -87,17 +79,18 @@ def train_students(
         MachineError: The images, a student, or all of a group do not fit into memory.
         UnusableError: A loss is not finite.
     """
+    world = place.world
     check_batch(schedule.batch_size, images=splits.train.count, world=world)
     _check_ranks(run, world)
     run.begin()
-    images = TrainingImages(splits.train, device=device, workers=schedule.workers)
+    images = TrainingImages(splits.train, device=place.device, workers=schedule.workers)
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
     saved_labels, log = _begun(run)
     for group in _groups(run, plans, saved_labels, schedule.group or len(plans)):
         labels = [plan.label for plan in group]
-        if world.agree(stop.requested):
+        if world.agree(place.stop.requested):
             raise Interrupted(
                 f"stopped before {labels[0]}; what is trained is saved",
                 hint="the same command goes on from there",
@@ -112,11 +105,8 @@ def train_students(
                 images,
                 source,
                 log,
+                place,
                 resume=labels == saved_labels,
-                device=device,
-                world=world,
-                progress=progress,
-                stop=stop,
             )
     return [read_finished(run, plan) for plan in plans] if world.main else []
 
@@ -129,12 +119,9 @@ def _train_group(
     images: TrainingImages,
     source: Source,
     log: Sequence[EpochRecord],
+    place: Workplace,
     *,
     resume: bool,
-    device: torch.device,
-    world: World,
-    progress: Progress,
-    stop: StopRequest,
 ) -> list[EpochRecord]:
     """Train students side by side to their end.
 
@@ -146,21 +133,14 @@ def _train_group(
         images: The training split.
         source: The teacher, or nobody.
         log: Epochs of the groups before.
+        place: Where to compute; `stop` ends the training after an epoch.
         resume: Go on from the run's checkpoint, which is this group's.
-        device: Where to compute.
-        world: The ranks of the run.
-        progress: Told of everything.
-        stop: Asks to stop after an epoch.
 
     Returns:
         The log with this group's epochs.
     """
-    learners = [
-        build_learner(
-            run, splits, plan, schedule, source, device=device, world=world, progress=progress
-        )
-        for plan in group
-    ]
+    world = place.world
+    learners = [build_learner(run, splits, plan, schedule, source, place) for plan in group]
     if isinstance(source, Teaching):
         taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
         source.tap(tuple(taps))
@@ -168,7 +148,7 @@ def _train_group(
     if resume:
         position = _taken_up(learners, run)
         step = f", step {position.step}" if position.step else ""
-        progress.note(f"resuming after epoch {position.epoch}{step}")
+        place.progress.note(f"resuming after epoch {position.epoch}{step}")
 
     def save(position: Position) -> None:
         states = [learner.state() for learner in learners]
@@ -191,15 +171,12 @@ def _train_group(
         position=position,
         save=save,
         checkpoint_every=schedule.checkpoint_every,
-        device=device,
-        world=world,
-        progress=progress,
-        stop=stop,
+        place=place,
     )
     if world.main:
         run.write_epochs(position.log)
         for plan, learner in zip(group, learners, strict=True):
-            finish(run, splits, plan, learner, images, device)
+            finish(run, splits, plan, learner, images, place.device)
     world.barrier()
     return position.log
 

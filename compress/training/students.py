@@ -13,11 +13,9 @@ from compress.errors import ConfigError, MachineError
 from compress.losses import registry as losses
 from compress.losses.supervised import cross_entropy
 from compress.models import registry as models
-from compress.progress import Progress
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
-from compress.training.distributed import World
 from compress.training.formats import Format, fastest, remembered, student_candidates
 from compress.training.inputs import Normalize, as_tensor
 from compress.training.learner import Learner
@@ -25,6 +23,7 @@ from compress.training.loop import Source
 from compress.training.memory import NothingFitsError, largest_fitting, ran_out, step_failed
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
+from compress.training.workplace import Workplace
 
 
 def build_learner(
@@ -33,10 +32,7 @@ def build_learner(
     plan: StudentPlan,
     schedule: Schedule,
     source: Source,
-    *,
-    device: torch.device,
-    world: World,
-    progress: Progress,
+    place: Workplace,
 ) -> Learner:
     """Build one student with its losses, in the format this machine runs it fastest in.
 
@@ -52,18 +48,16 @@ def build_learner(
 
     def decide() -> dict[str, Any]:
         with torch.random.fork_rng(devices=[]):  # a trial leaves no trace
-            chosen = _choose_format(
-                plan, splits, schedule, device=device, world=world, progress=progress
-            )
-        progress.note(f"{plan.model} trains in {chosen}")
+            chosen = _choose_format(plan, splits, schedule, place)
+        place.progress.note(f"{plan.model} trains in {chosen}")
         return dataclasses.asdict(chosen)
 
-    chosen = Format(**world.from_main(lambda: run.choose(name, decide)))
+    chosen = Format(**place.world.from_main(lambda: run.choose(name, decide)))
     if objective.student_taps:
         chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
     chosen.convert(model)
     if schedule.sync_batchnorm:
-        model = _synchronized(model, device)
+        model = _synchronized(model, place.device)
     return Learner(
         plan.label,
         model,
@@ -75,8 +69,8 @@ def build_learner(
         seed=plan.seed,
         epochs=schedule.epochs,
         steps_per_epoch=splits.train.count // schedule.batch_size,
-        device=device,
-        world=world,
+        device=place.device,
+        world=place.world,
     )
 
 
@@ -122,28 +116,22 @@ def _objective(plan: StudentPlan, model: nn.Module, splits: Splits, source: Sour
 
 
 def _choose_format(
-    plan: StudentPlan,
-    splits: Splits,
-    schedule: Schedule,
-    *,
-    device: torch.device,
-    world: World,
-    progress: Progress,
+    plan: StudentPlan, splits: Splits, schedule: Schedule, place: Workplace
 ) -> Format:
     """Try training steps on one rank's share of a batch of real images.
 
     Raises:
         MachineError: The step does not fit into memory in any format.
     """
-    share = schedule.batch_size // world.size
-    pixels = as_tensor(splits.validation, device)
+    share = schedule.batch_size // place.world.size
+    pixels = as_tensor(splits.validation, place.device)
     pixels = pixels.repeat(-(-share // len(pixels)), 1, 1, 1)[:share]
     pixels = pixels.contiguous(memory_format=torch.channels_last)  # as real batches are
 
     def prepare(candidate: Format, count: int = share) -> Callable[[], None]:
         return _step(plan, splits, pixels[:count], candidate)
 
-    candidates = student_candidates(_build(plan, splits), schedule.amp, device)
+    candidates = student_candidates(_build(plan, splits), schedule.amp, place.device)
     question: dict[str, object] = {
         "purpose": "student",
         "model": plan.model.name,
@@ -157,8 +145,8 @@ def _choose_format(
         return remembered(
             schedule.cache,
             question,
-            lambda: fastest(candidates, prepare, tell=progress.note)[0],
-            device=device,
+            lambda: fastest(candidates, prepare, tell=place.progress.note)[0],
+            device=place.device,
         )
     except NothingFitsError as error:
         reason = error.message
@@ -168,7 +156,7 @@ def _choose_format(
         if not any(_fits(prepare, candidate, size) for candidate in eager):
             raise MemoryError(reason)
 
-    fits = largest_fitting(attempt, share) * world.size
+    fits = largest_fitting(attempt, share) * place.world.size
     raise step_failed(reason, label=plan.label, batch_size=schedule.batch_size, fits=fits)
 
 

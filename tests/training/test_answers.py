@@ -14,9 +14,9 @@ from compress.training.answers import Teaching
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.soft_labels import SoftLabels, relative
 from compress.training.teachers import Teacher
+from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import (
-    ALONE,
     CPU,
     digits,
     hungry,
@@ -34,9 +34,7 @@ def teaching(folder: Path, asked: Teacher | None, notes: Notes | None = None) ->
         SoftLabels(folder / "store" / "one-teacher", limit_bytes=10**9),
         asked,
         TrainingImages(digits().train, device=CPU),
-        device=CPU,
-        world=ALONE,
-        progress=notes or Notes(),
+        place=Workplace(CPU, progress=notes or Notes()),
     )
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from compress.config.distill import StudentPlan
 from compress.errors import InputError
-from compress.interrupts import StopRequest
 from compress.models import weights
 from compress.training import state as checkpoints
 from compress.training import students
@@ -27,9 +26,9 @@ from compress.training.results import Finished
 from compress.training.session import train_students
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Trust
+from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import (
-    ALONE,
     CPU,
     digits,
     hungry,
@@ -61,7 +60,7 @@ def train(
     def source(images: TrainingImages) -> Teaching:
         asked = teacher(folder / "teacher", device=device)
         store = SoftLabels(folder / "store" / "t", limit_bytes=10**9)
-        return Teaching(store, asked, images, device=device, world=ALONE, progress=Notes())
+        return Teaching(store, asked, images, place=Workplace(device, progress=Notes()))
 
     try:
         return train_students(
@@ -70,10 +69,7 @@ def train(
             plans,
             schedule(folder / "cache", **changes),
             source,
-            device=device,
-            world=ALONE,
-            progress=Notes(),
-            stop=StopRequest(),
+            place=Workplace(device, progress=Notes()),
         )
     finally:
         run.close()
@@ -170,7 +166,7 @@ def test_features_of_a_live_teacher_are_made_in_parts(
     batch = next(iter(images.batches(view, 32, share=lambda size: slice(0, size))))
     store = SoftLabels(tmp_path / "store" / "t", limit_bytes=10**9)
     asked = teacher(tmp_path, device=cuda)
-    source = Teaching(store, asked, images, device=cuda, world=ALONE, progress=Notes())
+    source = Teaching(store, asked, images, place=Workplace(cuda, progress=Notes()))
     source.tap(("stage1",))
     whole = source.features(batch)["stage1"]
     monkeypatch.setattr(nn.Conv2d, "forward", hungry(lambda some: len(some) > 9))
@@ -217,9 +213,7 @@ def test_a_trial_tries_compiled_candidates_too(tmp_path: Path, cuda: torch.devic
         plan(model=MODEL),
         digits(),
         schedule(tmp_path, amp="bf16"),
-        device=cuda,
-        world=ALONE,
-        progress=notes,
+        place=Workplace(cuda, progress=notes),
     )
     assert chosen.dtype == "bfloat16"
     assert all("compiled is left out" in note for note in notes.notes)

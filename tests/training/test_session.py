@@ -24,6 +24,7 @@ from compress.training.loop import run_epochs
 from compress.training.memory import SMALLER
 from compress.training.results import Finished, finish
 from compress.training.session import train_students
+from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import ALONE, CPU, Given, digits, hungry, open_run, plan, schedule
 
@@ -52,10 +53,9 @@ def train(
             plans,
             schedule(cache_folder(), **changes),
             lambda _: Given(digits()),
-            device=CPU,
-            world=world,
-            progress=notes or Notes(),
-            stop=stop or StopRequest(),
+            place=Workplace(
+                CPU, world=world, progress=notes or Notes(), stop=stop or StopRequest()
+            ),
         )
     finally:
         run.close()
@@ -199,10 +199,7 @@ def test_time_of_earlier_processes_is_kept(tmp_path: Path, monkeypatch: pytest.M
         PLANS,
         schedule(cache_folder()),
         lambda _: Given(digits()),
-        device=CPU,
-        world=ALONE,
-        progress=Notes(),
-        stop=StopRequest(),
+        place=Workplace(CPU, progress=Notes()),
     )
     assert 1000 < run.seconds < 1100
     run.close()

@@ -21,9 +21,9 @@ from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Nobody
 from compress.training.soft_labels import SoftLabels
+from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import (
-    ALONE,
     CPU,
     digits,
     hungry,
@@ -50,9 +50,7 @@ def built(
             asked,
             schedule(folder / "cache", **changes),
             source or Nobody(),
-            device=CPU,
-            world=ALONE,
-            progress=notes or Notes(),
+            place=Workplace(CPU, progress=notes or Notes()),
         )
     finally:
         run.close()
@@ -63,9 +61,7 @@ def teaching(folder: Path) -> Teaching:
         SoftLabels(folder / "store" / "t", limit_bytes=10**9),
         teacher(folder),
         TrainingImages(digits().train, device=CPU),
-        device=CPU,
-        world=ALONE,
-        progress=Notes(),
+        place=Workplace(CPU, progress=Notes()),
     )
 
 
@@ -150,9 +146,7 @@ def test_a_trial_of_other_candidates_is_not_taken_for_this_one(tmp_path: Path) -
             plan(),
             digits(),
             replace(schedule(tmp_path), amp=amp),
-            device=CPU,
-            world=World(),
-            progress=Notes(),
+            place=Workplace(CPU, progress=Notes()),
         )
     stored = [json.loads(path.read_text()) for path in (tmp_path / "formats").iterdir()]
     assert sorted(len(one["question"]["candidates"]) for one in stored) == [2, 3]
@@ -183,7 +177,7 @@ def test_a_loss_on_features_needs_a_teacher(tmp_path: Path) -> None:
 
 def choice(folder: Path, world: World, notes: Notes) -> Format:
     return students._choose_format(
-        plan(), digits(), schedule(folder), device=CPU, world=world, progress=notes
+        plan(), digits(), schedule(folder), place=Workplace(CPU, world=world, progress=notes)
     )
 
 
