@@ -29,7 +29,7 @@ MaxSeconds = Annotated[
     typer.Option(
         "--max-seconds",
         help="Longest time spent on timing; it stops before when the figures are narrow "
-        "[default: 20.0].",
+        "[default: 20, or longer where five processes take longer].",
         rich_help_panel=options.MACHINE,
     ),
 ]

@@ -17,7 +17,8 @@ class MeasuringConfig(Frozen):
         data: Data to measure accuracy on; None takes what the artifacts were trained for.
         data_dir: Where CIFAR lies.
         threads: Threads of each session, each on a core of its own.
-        max_seconds: Longest time spent on timing.
+        max_seconds: Longest time spent on timing; None is 20, or as long as five
+            processes take.
         limit: Measure accuracy on this many test images, drawn evenly; None takes all.
         on: Host to measure times on, as ssh knows it; None is this machine.
         max_size_kib: Largest file allowed, in KiB.
@@ -28,7 +29,7 @@ class MeasuringConfig(Frozen):
     data: str | None = None
     data_dir: Path | None = None
     threads: Annotated[int, Field(ge=1)] = 1
-    max_seconds: Positive = 20.0
+    max_seconds: Positive | None = None
     limit: Annotated[int | None, Field(ge=1)] = None
     on: str | None = None
     max_size_kib: Positive | None = None

@@ -32,6 +32,8 @@ from compress.runtime import open_session
 PROCESSES = 5
 """Fewest processes that an interval between processes is made of."""
 
+SECONDS = 20.0
+"""Time spent on timing unless told; where processes start slowly, longer."""
 SHORTEST_SLICE, LONGEST_SLICE = 0.2, 2.0
 ERRORS: dict[int, type[CompressError]] = {
     kind.exit_code: kind for kind in (InputError, MachineError, UnusableError)
@@ -137,7 +139,7 @@ def measure(
     *,
     threads: int,
     provider: str,
-    max_seconds: float,
+    max_seconds: float | None,
     enough: Callable[[Measurement], bool],
     seed: int = 0,
     progress: Progress | None = None,
@@ -148,7 +150,8 @@ def measure(
         jobs: What to measure; every process times them all, interleaved.
         threads: Of each session.
         provider: Execution provider of each session.
-        max_seconds: When to stop; at least one process runs.
+        max_seconds: When to stop; at least one process runs. None is SECONDS, or as long as
+            PROCESSES take.
         enough: Asked after every process from PROCESSES on whether to stop.
         seed: Draws the orders.
         progress: Told about the time that passes.
@@ -161,10 +164,11 @@ def measure(
     progress = progress or Silent()
     measurement = Measurement()
     begin = shown = time.monotonic()
-    part, timed, spent = _clamped(max_seconds / 12), 0.0, 0.0
-    progress.start("latency", total=max(1, round(max_seconds)), unit="s")
+    longest = SECONDS if max_seconds is None else max_seconds
+    part, timed, spent = _clamped(longest / 12), 0.0, 0.0
+    progress.start("latency", total=max(1, round(longest)), unit="s")
     while True:
-        left = max_seconds - spent
+        left = longest if max_seconds is None else longest - spent
         measurement.results.append(
             run_process(
                 jobs,
@@ -183,9 +187,11 @@ def measure(
         timed += part
         start_up = max(0.0, spent - timed) / measurement.processes
         missing = PROCESSES - measurement.processes
+        if missing > 0 and max_seconds is None:
+            continue
         if missing > 0:  # a busy machine starts processes slowly: shorter slices keep them five
-            part = min(part, _clamped((max_seconds - spent) / missing - start_up))
-        if spent + start_up + part > max_seconds + 1e-6:
+            part = min(part, _clamped((longest - spent) / missing - start_up))
+        if spent + start_up + part > longest + 1e-6:
             break
     progress.finish(f"latency: {measurement.processes} processes, {spent:.0f} s")
     return measurement

@@ -239,9 +239,9 @@ def grouped(rows: Sequence[Row]) -> tuple[dict[str, Sequence[Row]], list[str]]:
 
 def machine_options(config: MeasuringConfig) -> list[str]:
     """How to measure there, as arguments."""
+    limit = [] if config.max_seconds is None else ["--max-seconds", str(config.max_seconds)]
     return [
-        "--threads", str(config.threads), "--max-seconds", str(config.max_seconds),
-        "--provider", config.provider, "--quiet",
+        "--threads", str(config.threads), *limit, "--provider", config.provider, "--quiet",
     ]  # fmt: skip
 
 

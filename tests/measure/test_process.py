@@ -13,6 +13,7 @@ from compress.measure import process
 from compress.measure.latency import Timing, usable_cores
 from compress.measure.process import (
     PROCESSES,
+    SECONDS,
     Job,
     Measurement,
     ProcessResult,
@@ -204,6 +205,26 @@ def test_slow_starts_shorten_the_slices_so_that_five_processes_fit(
     assert children.slices[0] == 1.0
     assert children.slices[1:] == pytest.approx([0.25] * 4)
     assert children.now <= 12
+
+
+def test_unless_told_measuring_takes_the_time_that_five_processes_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    children = FakeChildren(monkeypatch, start_up=7.0)
+    options: dict[str, Any] = {"threads": 1, "provider": CPU, "enough": lambda _: False}
+    assert measure([Job("a", "a.onnx")], max_seconds=None, **options).processes == PROCESSES
+    assert children.slices == pytest.approx([SECONDS / 12] * PROCESSES)
+    assert measure([Job("a", "a.onnx")], max_seconds=SECONDS, **options).processes < PROCESSES
+
+
+def test_unless_told_measuring_on_a_quick_machine_ends_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    children = FakeChildren(monkeypatch, start_up=0.5)
+    options: dict[str, Any] = {"threads": 1, "provider": CPU, "enough": lambda _: False}
+    found = measure([Job("a", "a.onnx")], max_seconds=None, **options)
+    assert found.processes > PROCESSES
+    assert children.now <= SECONDS
 
 
 def test_a_measurement_pairs_the_processes_of_two_jobs() -> None:
