@@ -24,8 +24,8 @@ import numpy as np
 
 from compress.environment import read_environment, version_of
 from compress.files import sha256_file, write_text
+from compress.measure.feeds import drawn_feeds
 from compress.measure.latency import Subject, pin, quietest_cores, time_interleaved
-from compress.measure.process import drawn_feeds
 from compress.measure.roofline import RULER
 from compress.runtime import open_session
 
