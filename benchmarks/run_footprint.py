@@ -5,8 +5,9 @@ r"""Measure what a run of `compress distill` costs beside its training: memory, 
         --student small_cnn
 
 The command is run as a process of its own until its first step, so that soft labels are stored and
-trials remembered; then anew for one whole epoch, measured; then a process imports what that one had
-imported at its first step, and nothing else. Memory above those imports is compared with what a run
+trials remembered; then it is started several times more until its first step, each time followed by
+a process that imports what that one had imported by then, and nothing else: their medians count.
+Then it is run anew for one whole epoch. Memory above those imports is compared with what a run
 cannot do without: its images, the weights and optimizer state of all learners, and the activations
 that one batch of one learner keeps for its backward pass. Gradients, soft labels, the copy of the
 best weights and what the libraries allocate are not counted. Linux only. Runs and caches are in a
@@ -24,6 +25,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -45,6 +47,7 @@ RECORDS = Path(__file__).resolve().parent / "records"
 PROCESS = Path(__file__).resolve().parent / "footprint_process.py"
 SHOWN = ("images", "weights", "activations", "needed", "imports", "begun", "trained", "peak")
 CHANNELS = 3
+STARTS = 5
 BUSY_SHARE = 0.1
 """Of all processors, used by others: beyond it times are no measurement."""
 
@@ -53,16 +56,19 @@ def told_by(folder: Path, what: str, *arguments: object, expected: int = 0) -> A
     """Run a process of footprint_process.py and read what it tells of itself.
 
     Raises:
-        SystemExit: It failed; its own words are on stderr.
+        SystemExit: It failed; its own words are shown on stderr.
     """
     out = folder / "told.json"
     ended = subprocess.run(
         [sys.executable, PROCESS, what, out, str(time.time()), *map(str, arguments)],
         stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ, "COMPRESS_CACHE": str(folder / "cache")},
         check=False,
     )
     if ended.returncode != expected:
+        print(ended.stderr, end="", file=sys.stderr)
         raise SystemExit(ended.returncode or 70)
     return json.loads(out.read_text(encoding="utf-8"))
 
@@ -140,10 +146,14 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
     arguments += ["--run-dir", str(folder / "run"), "--restart"]
     disturbed = busy_before()
     told_by(folder, "run", "first", *arguments, expected=130)
-    told = told_by(folder, "run", "all", *arguments)
     names = folder / "modules.txt"
-    names.write_text("\n".join(told["modules"]), encoding="utf-8")
-    bare = told_by(folder, "imports", names)
+    starts, bare = [], []
+    for _ in range(asked.starts):
+        start = told_by(folder, "run", "first", *arguments, expected=130)
+        starts.append(start["first_step_seconds"])
+        names.write_text("\n".join(start["modules"]), encoding="utf-8")
+        bare.append(told_by(folder, "imports", names))
+    told = told_by(folder, "run", "all", *arguments)
     record = DistillRecord.read(folder / "run" / RECORD)
     manifest = read_manifest(folder / "run")
     saved = checkpoints.load(folder / "run" / CHECKPOINT)
@@ -176,12 +186,13 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
             image_size=size,
             batch_size=batch_size,
         ),
-        imports_bytes=bare["peak_bytes"],
+        imports_bytes=round(median(one["peak_bytes"] for one in bare)),
         begun_bytes=told["begun_bytes"],
         trained_bytes=told["trained_bytes"],
         peak_bytes=told["peak_bytes"],
-        first_step_seconds=told["first_step_seconds"],
-        imports_seconds=bare["seconds"],
+        first_step_seconds=median(starts),
+        imports_seconds=median(one["seconds"] for one in bare),
+        starts=asked.starts,
         disturbed=disturbed,
         environment=read_environment(),
     )
@@ -195,6 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--image-size", type=int)
     parser.add_argument("--teacher", required=True, help="as for `compress distill`")
     parser.add_argument("--student", default="small_cnn")
+    parser.add_argument("--starts", type=int, default=STARTS, help="until the first step; median")
     parser.add_argument("--folder", type=Path, help="of the run and its cache, kept")
     parser.add_argument("--name", help="of the record; the student's")
     parser.add_argument("--out", type=Path, help="the record; benchmarks/records/…")
@@ -211,21 +223,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = asked.out or RECORDS / f"run_footprint-{name}.json"
     write_text(out, record.to_json())
     mib = 2**20
-    for what in (
-        "images",
-        "weights",
-        "activations",
-        "needed",
-        "imports",
-        "begun",
-        "trained",
-        "peak",
-    ):
+    for what in SHOWN:
         print(f"{what:12} {getattr(record, f'{what}_bytes') / mib:8.1f} MiB")
     print(f"memory above imports / needed {record.memory_ratio:.2f}, at most {MEMORY_LIMIT}")
     seconds = record.first_step_seconds
     print(f"first step after {seconds:.2f} s, at most {BEGIN_LIMIT_SECONDS:g}; ", end="")
-    print(f"its imports alone {record.imports_seconds:.2f} s")
+    print(f"its imports alone {record.imports_seconds:.2f} s: medians of {record.starts}")
     if record.disturbed:
         print("others used the processor: these times are no measurement")
     print(f"{record.student} in {record.format}, {record.threads} threads; written to {out}")

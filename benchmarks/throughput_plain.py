@@ -97,8 +97,9 @@ class PlainLoop:
             self._optimizer.step()
 
 
-def _serve(pair: Pair, batch_size: int, kind: str, orders: Connection) -> None:
+def _serve(pair: Pair, batch_size: int, kind: str, threads: int, orders: Connection) -> None:
     """Time a round of the plain loop whenever told to, until told to end."""
+    torch.set_num_threads(threads)
     loop = PlainLoop(pair, batch_size, torch.device(kind))
     while orders.recv():
         orders.send(loop())
@@ -107,13 +108,16 @@ def _serve(pair: Pair, batch_size: int, kind: str, orders: Connection) -> None:
 class PlainProcess:
     """The plain loop in a process of its own, which keeps the allocator as people have it.
 
+    It computes with as many threads as this one.
+
     Used as a block; its process ends with it.
     """
 
     def __init__(self, pair: Pair, batch_size: int, device: torch.device) -> None:
         context = multiprocessing.get_context("spawn")
         self._orders, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(pair, batch_size, device.type, theirs))
+        said = (pair, batch_size, device.type, torch.get_num_threads(), theirs)
+        self._process = context.Process(target=_serve, args=said)
 
     def __enter__(self) -> Self:
         self._process.start()

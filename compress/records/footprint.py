@@ -29,8 +29,10 @@ class FootprintRecord(Document):
         begun_bytes: Peak memory of the run until its first step was done.
         trained_bytes: Peak memory of the run until its last step was done.
         peak_bytes: Peak memory of the run, evaluation and plots included.
-        first_step_seconds: From the start of the process until the first step was done.
-        imports_seconds: What the process that only imports took from its start, as long as it ran.
+        first_step_seconds: From the start of the process until the first step was done; a median.
+        imports_seconds: What the process that only imports took from its start, as long as it ran;
+            a median.
+        starts: How many times either was timed.
         disturbed: Whether something else used the processor meanwhile: times are indicative.
         environment: The machine.
     """
@@ -54,6 +56,7 @@ class FootprintRecord(Document):
     peak_bytes: int
     first_step_seconds: float
     imports_seconds: float
+    starts: int = 1
     disturbed: bool
     environment: Environment
 

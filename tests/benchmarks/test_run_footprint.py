@@ -34,7 +34,7 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> FootprintRecord:
         [
             *(sys.executable, ROOT / "benchmarks" / "run_footprint.py"),
             *("--data", "digits", "--image-size", "8", "--teacher", "teacher.safetensors"),
-            *("--student", "small_cnn:width=0.25", "--out", "r.json"),
+            *("--student", "small_cnn:width=0.25", "--starts", "2", "--out", "r.json"),
         ],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
@@ -51,7 +51,8 @@ def record(tmp_path_factory: pytest.TempPathFactory) -> FootprintRecord:
 def test_a_run_is_measured_and_named(record: FootprintRecord) -> None:
     assert (record.data, record.teacher, record.learners) == ("digits", "small_cnn", 2)
     assert record.student == "small_cnn:width=0.25"
-    assert record.command.endswith("--student small_cnn:width=0.25 --out r.json")
+    assert record.command.endswith("--student small_cnn:width=0.25 --starts 2 --out r.json")
+    assert record.starts == 2
 
 
 def test_what_is_needed_is_counted(record: FootprintRecord) -> None:

@@ -26,6 +26,7 @@ FIGURES: dict[str, Any] = {
     "peak_bytes": 1025 * MIB,
     "first_step_seconds": 5.0,
     "imports_seconds": 3.0,
+    "starts": 5,
     "disturbed": False,
     "environment": ENVIRONMENT,
 }
@@ -43,6 +44,12 @@ def test_memory_is_what_lies_above_the_imports_by_what_is_needed() -> None:
 )
 def test_both_targets_must_be_met(changed: dict[str, Any]) -> None:
     assert not FootprintRecord(**{**FIGURES, **changed}).met
+
+
+def test_a_record_from_before_starts_were_counted_has_one() -> None:
+    data = FootprintRecord(**FIGURES).model_dump(mode="json", by_alias=True)
+    del data["starts"]
+    assert FootprintRecord.from_data(data, source="here").starts == 1
 
 
 def test_a_record_can_be_read_again() -> None:
