@@ -11,6 +11,8 @@ import pytest
 from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
 from compress.records.bench import BenchRecord
+from compress.records.footprint import FootprintRecord
+from compress.records.throughput import ThroughputRecord
 from tests.conftest import ROOT
 from tests.scripts import load_script
 
@@ -98,6 +100,29 @@ def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:
     record = BenchRecord.read(picture.RECORD)
     assert drawn == picture.picture(record), "run `python docs/make_picture.py`"
     assert {model.role for model in record.models} == {"teacher", "student", "control"}
+
+
+@pytest.mark.parametrize("ours", ["cached", "uncached"])
+def test_the_readme_states_the_speeds_of_a_record(ours: str) -> None:
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    ranges = []
+    for path in sorted((ROOT / "benchmarks" / "records").glob("distill_throughput-*.json")):
+        found = [pair.ratio(ours, "plain") for pair in ThroughputRecord.read(path).pairs]
+        ranges.append(f"{min(found):.1f} to {max(found):.1f} times")
+    assert any(stated in text for stated in ranges), f"none of {ranges} in README.md"
+
+
+def test_the_page_of_machines_states_the_footprints_of_the_records() -> None:
+    written = (DOCS / "machines.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "benchmarks" / "records").glob("run_footprint-*.json")):
+        record = FootprintRecord.read(path)
+        above, needed = record.peak_bytes - record.imports_bytes, record.needed_bytes
+        row = (
+            f"{above / 2**20:.0f} MiB | {needed / 2**20:.0f} MiB | {record.memory_ratio:.2f} | "
+            f"{record.first_step_seconds:.2f} s | {record.imports_seconds:.2f} s |"
+        )
+        assert f"(../benchmarks/records/{path.name})" in written
+        assert row in written
 
 
 def test_the_options_before_a_command_are_documented() -> None:
