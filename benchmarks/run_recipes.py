@@ -7,22 +7,22 @@ Each item is a teacher (trained by `compress train`, where it does not come from
 `compress distill`. Both resume by themselves, so this script may be stopped at any time: by Ctrl-C,
 or by itself when its minutes are spent. What is complete is not run again with the same flags. It
 is written to benchmarks/records/NAME.json, with other epochs than the item's own to a name that
-ends in them; docs/results.md is made from these files by docs/make_results.py. The published
-ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a time, and nothing beside it.
+ends in them; docs/results.md is made from these files by docs/make_results.py. An item whose
+students teach another one is run again where its record is here and its run is not, until the other
+has its record, too. The published ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a
+time, and nothing beside it: what a killed script left at work in an item's run is waited for.
 """
 
 import argparse
 import os
 import shlex
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
+from recipe_budget import Budget
 from recipe_items import ITEMS, Item, Records, epochs_of
 
 from compress.errors import CompressError, InputError
@@ -30,7 +30,7 @@ from compress.files import write_text
 from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
 from compress.records.train import TrainRecord
-from compress.runs import RECORD, read_epochs, read_manifest
+from compress.runs import RECORD, complete_run, read_epochs, read_manifest
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "benchmarks" / "records"
@@ -91,6 +91,40 @@ def read_records(places: Places) -> dict[str, RecipeRecord]:
             if record is not None:
                 found[item.name] = record
     return found
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether a finished run lies in a folder."""
+    try:
+        complete_run(folder)
+    except InputError:
+        return False
+    return True
+
+
+def lacks_members(item: Item, places: Places) -> bool:
+    """Whether the students that teach an item are not here: a record of them cannot teach."""
+    return item.members is not None and not is_complete(places.runs / item.members)
+
+
+def pupils(item: Item, changes: Sequence[str], records: Records, places: Places) -> list[str]:
+    """The items left to be taught by the students of an item's run, where that is not complete."""
+    if item.record_name(changes) != item.name or is_complete(places.runs / item.name):
+        return []
+    return [one.name for one in ITEMS if one.members == item.name and one.name not in records]
+
+
+def is_done(item: Item, changes: Sequence[str], records: Records, places: Places) -> bool:
+    """Whether nothing of an item is to be run: it has its record, and nobody needs its run.
+
+    Args:
+        item: What to look for.
+        changes: As flags.
+        records: Of what was run whole.
+        places: Where things lie.
+    """
+    has_record = kept(item, changes, places) is not None
+    return has_record and not pupils(item, changes, records, places)
 
 
 def changes_now(item: Item, records: Records, *, gpu: bool, epochs: int | None) -> list[str]:
@@ -154,52 +188,6 @@ def state_of(folder: Path) -> str:
     return f"{manifest.status}, epoch {max(done, default=0)} of {manifest.config['epochs']}"
 
 
-class Budget:
-    """The time left, and the child that must be told when it is over.
-
-    A signal to this process is passed on to the child, which ends after its epoch.
-
-    Args:
-        minutes: How many there are; None is no limit.
-
-    Attributes:
-        interrupted: Somebody asked to stop.
-    """
-
-    def __init__(self, minutes: float | None) -> None:
-        self.interrupted = False
-        self._end = None if minutes is None else time.monotonic() + 60 * minutes
-        self._told = False
-        self._child: subprocess.Popen[bytes] | None = None
-
-    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """Take a signal."""
-        self.interrupted = True
-        self._tell()
-
-    def is_over(self) -> bool:
-        """Whether nothing more is to be begun."""
-        return self.interrupted or (self._end is not None and time.monotonic() >= self._end)
-
-    def run(self, command: Sequence[str]) -> int:
-        """Run a command, asking it to stop when the time is over; returns its exit code."""
-        # in a session of its own: Ctrl-C reaches it once, through us
-        self._child = subprocess.Popen(command, start_new_session=True)
-        self._told = False
-        while True:
-            left = None if self._end is None or self._told else self._end - time.monotonic()
-            try:
-                return self._child.wait(None if left is None else max(left, 0.0))
-            except subprocess.TimeoutExpired:
-                print("the minutes are spent: stopping after this epoch", file=sys.stderr)
-                self._tell()
-
-    def _tell(self) -> None:
-        self._told = True
-        if self._child is not None and self._child.poll() is None:
-            self._child.send_signal(signal.SIGINT)
-
-
 def run_item(
     item: Item,
     changes: Sequence[str],
@@ -221,6 +209,7 @@ def run_item(
     """
     steps = steps_of(item, changes, places)
     for step in steps:
+        budget.wait_for(step.folder)
         if budget.is_over():
             return INTERRUPTED
         text = shown(step.arguments, places)
@@ -255,16 +244,22 @@ def show(items: Sequence[Item], places: Places, *, gpu: bool, epochs: int | None
             print(f"later  {item.name}: after {', '.join(missing)}")
             continue
         changes = changes_now(item, records, gpu=gpu, epochs=epochs)
-        if kept(item, changes, places) is not None:
+        if is_done(item, changes, records, places):
             print(f"done   {item.record_name(changes)}")
+            continue
+        if lacks_members(item, places):
+            print(f"later  {item.name}: after {item.members}, whose run is not complete here")
             continue
         try:
             steps = steps_of(item, changes, places)
         except InputError as error:
             print(f"left   {item.name}: {error.message}")
             continue
-        states = ", then ".join(f"{step.arguments[0]} {state_of(step.folder)}" for step in steps)
-        print(f"left   {item.name}: {states}{'; made for a GPU' if item.gpu and not gpu else ''}")
+        line = ", then ".join(f"{step.arguments[0]} {state_of(step.folder)}" for step in steps)
+        if kept(item, changes, places) is not None:
+            line += f"; has its record, but {', '.join(pupils(item, changes, records, places))} "
+            line += "needs its run"
+        print(f"left   {item.name}: {line}{'; made for a GPU' if item.gpu and not gpu else ''}")
 
 
 def has_gpu(device: str | None) -> bool:
@@ -321,8 +316,10 @@ def main(arguments: Sequence[str]) -> int:
         show(chosen, places, gpu=gpu, epochs=options.epochs)
         return 0
     budget = Budget(options.minutes)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, budget.interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # nohup has hangups ignored: they stay so
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, budget.interrupt)
     more = ["--device", options.device] if options.device else []
     failed = 0
     for item in chosen:
@@ -332,7 +329,7 @@ def main(arguments: Sequence[str]) -> int:
         if budget.is_over() or any(name not in records for name in item.needs):
             continue
         changes = changes_now(item, records, gpu=gpu, epochs=options.epochs)
-        if kept(item, changes, places) is not None:
+        if is_done(item, changes, records, places) or lacks_members(item, places):
             continue
         try:
             code = run_item(item, changes, places, budget, more, remark=options.remark)

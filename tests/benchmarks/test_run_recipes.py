@@ -1,38 +1,24 @@
-"""The script that runs the recipes: what it asks for, what it keeps, and how it stops."""
+"""The script that runs the recipes: what it keeps, what it leaves out, and how it stops."""
 
 import json
+import os
 import shlex
+import shutil
 import signal
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from compress.cli.distill import distill as distill_command
-from compress.cli.train import train as train_command
-from compress.config import recipes
-from compress.config.distill import DistillConfig, plan_students
 from compress.records.recipe import RecipeRecord
-from compress.runs import RECORD
-from compress.stages.distill import check_plans
+from compress.runs import RECORD, Run, is_held
 from tests.conftest import ROOT
-from tests.fake_run import make_run, record, student
+from tests.fake_recipes import DIST, KD, recipe_record
+from tests.fake_run import make_run
 from tests.scripts import load_script
 
-KD = "ce:weight=0.1 + kd:weight=0.9,temperature=4"
-DIST = "ce + dist:weight=2"
-DKD = "ce + dkd:alpha=1,beta=8,temperature=4"
-POLITE = """
-import signal, sys, time
-def stop(number, frame): sys.exit(130)
-signal.signal(signal.SIGINT, stop)
-time.sleep(60)
-"""
+LISTENED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @pytest.fixture(scope="module")
@@ -41,168 +27,24 @@ def script() -> Any:
     return load_script("benchmarks", "run_recipes")
 
 
-@pytest.fixture
-def places(script: Any, tmp_path: Path) -> Any:
-    teachers = tmp_path / "secret"
-    teachers.mkdir()
-    (teachers / "resnet56-cifar10.safetensors").touch()
-    return script.Places(tmp_path / "runs", tmp_path / "records", teachers)
-
-
-def kept(name: str, scores: dict[str, list[float]]) -> RecipeRecord:
-    """A record whose students have these validation accuracies by loss; test says the opposite."""
-    rows = [
-        student(
-            f"small_cnn-{place}-s{seed}",
-            seed=seed,
-            settings={"loss": loss},
-            val_top1=value,
-            top1=1 - value,
-        )
-        for place, (loss, values) in enumerate(scores.items())
-        for seed, value in enumerate(values)
-    ]
-    rows.append(student("small_cnn-control", val_top1=0.99))
-    return RecipeRecord(
-        name=name, recipe=name, changes="", commands=(), teacher=None, result=record(rows)
-    )
-
-
-@pytest.fixture
-def earlier() -> dict[str, RecipeRecord]:
-    """dist is the best of the methods; over three seeds kd is better than dist."""
-    return {
-        "cifar10-small-cnn": kept("cifar10-small-cnn", {KD: [0.95], DIST: [0.92], DKD: [0.91]}),
-        "cifar10-small-cnn-seeds": kept(
-            "cifar10-small-cnn-seeds", {DIST: [0.99, 0.1, 0.1], KD: [0.91, 0.91, 0.91]}
-        ),
-        "origin-cifar100-ensemble": kept("origin-cifar100-ensemble", {}),
-    }
-
-
-def asked(monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str]) -> Any:
-    """The configuration that a command hands to its stage."""
-    found: list[Any] = []
-
-    def stage(config: Any, **_options: Any) -> None:
-        found.append(config)
-        raise SystemExit
-
-    monkeypatch.setattr("compress.stages.distill.distill", stage)
-    monkeypatch.setattr("compress.stages.train.train", stage)
-    app = typer.Typer()
-    app.command("distill")(distill_command)
-    app.command("train")(train_command)
-    result = CliRunner().invoke(app, list(arguments))
-    assert found, result.output
-    return found[0]
-
-
-def items() -> list[str]:
-    return [item.name for item in load_script("benchmarks", "recipe_items").ITEMS]
-
-
-@pytest.mark.parametrize("name", items())
-def test_every_item_asks_for_something_that_can_be_trained(
-    script: Any,
-    places: Any,
-    earlier: dict[str, RecipeRecord],
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    (item,) = [item for item in script.ITEMS if item.name == name]
-    steps = script.steps_of(item, item.changes(earlier, gpu=True, epochs=None), places)
-    config = asked(monkeypatch, steps[-1].arguments)
-    assert isinstance(config, DistillConfig)
-    check_plans(config, plan_students(config))
-    assert config.run_dir == steps[-1].folder
-    assert len(config.teacher) == 1
-    if len(steps) == 2:
-        training = asked(monkeypatch, steps[0].arguments)
-        assert training.run_dir == steps[0].folder == Path(config.teacher[0].target)
-        wanted = config.teacher_training
-        assert wanted is not None
-        assert training == wanted.model_copy(update={"run_dir": training.run_dir})
-
-
-def test_every_recipe_is_run_as_it_is(script: Any) -> None:
-    whole = {item.name for item in script.ITEMS if item.of is None}
-    assert whole == set(recipes.names())
-
-
-def test_the_best_method_is_chosen_on_validation_images(
-    script: Any, earlier: dict[str, RecipeRecord]
-) -> None:
-    by_name = {item.name: item for item in script.ITEMS}
-    seeds = by_name["cifar10-small-cnn-seeds"].changes(earlier, gpu=True, epochs=None)
-    assert seeds == ["--sweep", f"loss={KD};{DIST}", "--seeds", "0,1,2"]
-    longer = by_name["cifar10-small-cnn-40-epochs"].changes(earlier, gpu=True, epochs=None)
-    assert longer == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "40"]
-
-
-def test_a_cpu_may_get_fewer_epochs_for_teacher_and_students(script: Any, places: Any) -> None:
-    (item,) = [one for one in script.ITEMS if one.name == "origin-cifar10-resnet50-mobilenetv2"]
-    changes = item.changes({}, gpu=False, epochs=None)
-    assert changes == ["--epochs", "25"]
-    for step in script.steps_of(item, changes, places):
-        assert step.arguments[step.arguments.index("--epochs") + 1] == "25"
-        assert "25-epochs" in step.folder.name
-    assert item.changes({}, gpu=True, epochs=None) == []
-    assert item.changes({}, gpu=True, epochs=3) == ["--epochs", "3"]
-
-
-def test_as_many_epochs_as_the_recipe_has_are_no_change(script: Any) -> None:
-    by_name = {item.name: item for item in script.ITEMS}
-    origin = by_name["origin-cifar10-resnet50-mobilenetv2"]
-    assert origin.changes({}, gpu=False, epochs=40) == []
-    # six of the teacher and ten of the students: ten for both is another experiment
-    assert by_name["digits"].changes({}, gpu=True, epochs=10) == ["--epochs", "10"]
-
-
-def test_epochs_asked_for_displace_those_of_the_item(
-    script: Any, places: Any, earlier: dict[str, RecipeRecord]
-) -> None:
-    by_name = {item.name: item for item in script.ITEMS}
-    longer = by_name["cifar10-small-cnn-40-epochs"]
-    changes = longer.changes(earlier, gpu=False, epochs=3)
-    assert changes == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "3"]
-    (step,) = script.steps_of(longer, changes, places)
-    assert step.arguments.count("--epochs") == 1
-    assert step.folder.name == "cifar10-small-cnn-winner-3-epochs"
-    # another experiment than the recipe itself with three epochs
-    short = by_name["cifar10-small-cnn"]
-    (other,) = script.steps_of(short, short.changes({}, gpu=False, epochs=3), places)
-    assert other.folder.name == "cifar10-small-cnn-3-epochs"
-    assert longer.changes(earlier, gpu=False, epochs=40) == [*changes[:-1], "40"]
-    assert longer.record_name([*changes[:-1], "40"]) == longer.name
-
-
-def test_a_kept_command_names_no_place_of_this_machine(script: Any, places: Any) -> None:
-    (item,) = [one for one in script.ITEMS if one.name == "cifar10-small-cnn"]
-    (step,) = script.steps_of(item, [], places)
-    assert str(places.runs.parent) in " ".join(step.arguments)
-    assert shlex.split(script.shown(step.arguments, places)) == [
-        *("compress", "distill", "--recipe", "cifar10-small-cnn", "--teacher"),
-        "resnet56-cifar10.safetensors:model=resnet56,normalization=imagenet",
-        *("--run-dir", "runs/cifar10-small-cnn"),
-    ]
-
-
 class Pretend:
     """A budget whose commands make invented runs."""
 
     ran: list[list[str]] = []
     codes: list[int] = []
-    interrupted = False
+    sent: signal.Signals | None = None
 
     def __init__(self, _minutes: float | None) -> None:
-        pass
+        self.interrupted = False
 
     def is_over(self) -> bool:
-        return False
+        return self.interrupted
 
     def interrupt(self, *_: Any) -> None:
-        raise AssertionError
+        self.interrupted = True
+
+    def wait_for(self, _folder: Path) -> None:
+        pass
 
     def run(self, command: Sequence[str]) -> int:
         arguments = list(command)[3:]
@@ -211,6 +53,8 @@ class Pretend:
         folder = Path(arguments[arguments.index("--run-dir") + 1])
         if not code and not folder.exists():
             make_run(folder, command=arguments[0], predictions=False)
+        if self.sent is not None:
+            os.kill(os.getpid(), self.sent)
         return code
 
 
@@ -222,8 +66,9 @@ def pretend(
     monkeypatch.setattr(script, "RECORDS", tmp_path / "records")
     monkeypatch.setattr(Pretend, "ran", [])
     monkeypatch.setattr(Pretend, "codes", [])
+    monkeypatch.setattr(Pretend, "sent", None)
     monkeypatch.chdir(tmp_path)
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in LISTENED}
     yield Pretend
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -318,7 +163,7 @@ def test_what_follows_from_an_item_waits_for_it_to_be_run_whole(
     script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "records").mkdir()
-    shortened = kept("cifar10-small-cnn", {KD: [0.95], DIST: [0.92]})
+    shortened = recipe_record("cifar10-small-cnn", {KD: [0.95], DIST: [0.92]})
     shortened = shortened.model_copy(update={"changes": "--epochs 3"})
     (tmp_path / "records" / "cifar10-small-cnn.json").write_text(shortened.to_json())
     assert run(script, tmp_path, "--list", "--only", "cifar10-small-cnn-seeds") == 0
@@ -367,23 +212,113 @@ def test_the_list_says_how_far_a_run_is(
     assert pretend.ran == []
 
 
-def test_a_child_is_asked_to_stop_when_the_minutes_are_spent(script: Any) -> None:
-    budget = script.Budget(0.05)
-    begin = time.monotonic()
-    assert budget.run([sys.executable, "-c", POLITE]) == 130
-    assert 3 <= time.monotonic() - begin < 30
-    assert budget.is_over()
-    assert not budget.interrupted
+ENSEMBLE = "origin-cifar100-ensemble"
+PUPIL = f"{ENSEMBLE}-to-one"
 
 
-def test_a_signal_is_passed_on_and_nothing_more_is_begun(script: Any) -> None:
-    budget = script.Budget(None)
-    assert not budget.is_over()
-    before = signal.signal(signal.SIGALRM, budget.interrupt)
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 3.0)
-        assert budget.run([sys.executable, "-c", POLITE]) == 130
-    finally:
-        signal.signal(signal.SIGALRM, before)
-    assert budget.is_over()
-    assert budget.interrupted
+@pytest.fixture
+def ensemble_kept(pretend: type[Pretend], tmp_path: Path) -> Path:
+    """The record of the ensemble in a checkout without its run; returns the record's file."""
+    path = tmp_path / "records" / f"{ENSEMBLE}.json"
+    path.parent.mkdir()
+    path.write_text(recipe_record(ENSEMBLE, {}).to_json())
+    return path
+
+
+def listed(
+    script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], device: str = "cuda"
+) -> list[str]:
+    """What the list says of the ensemble and of the student it teaches."""
+    capsys.readouterr()
+    assert run(script, tmp_path, "--list", device=device) == 0
+    lines = capsys.readouterr().out.splitlines()
+    return [line for line in lines if line.split()[1].rstrip(":") in {ENSEMBLE, PUPIL}]
+
+
+def test_members_that_left_only_their_record_are_listed_as_left(
+    script: Any, ensemble_kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert listed(script, tmp_path, capsys) == [
+        f"left   {ENSEMBLE}: train not begun, then distill not begun; has its record, but {PUPIL} "
+        "needs its run",
+        f"later  {PUPIL}: after {ENSEMBLE}, whose run is not complete here",
+    ]
+
+
+def test_members_that_left_only_their_record_are_trained_again_before_they_teach(
+    script: Any,
+    pretend: type[Pretend],
+    ensemble_kept: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    before = ensemble_kept.read_text()
+    assert run(script, tmp_path, "--only", PUPIL, device="cuda") == 0
+    assert pretend.ran == []
+    assert run(script, tmp_path, "--only", ENSEMBLE, device="cuda") == 0
+    assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
+    assert ensemble_kept.read_text() != before
+    result = (tmp_path / "runs" / ENSEMBLE / RECORD).read_text()
+    assert RecipeRecord.read(ensemble_kept).result.to_json() == result
+
+    assert run(script, tmp_path, "--only", ENSEMBLE, device="cuda") == 0
+    assert len(pretend.ran) == 2
+    assert run(script, tmp_path, "--only", PUPIL, device="cuda") == 0
+    assert len(pretend.ran) == 3
+    assert listed(script, tmp_path, capsys) == [f"done   {ENSEMBLE}", f"done   {PUPIL}"]
+
+
+def test_members_whose_pupil_has_its_record_are_done_without_their_run(
+    script: Any, ensemble_kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (item,) = [item for item in script.ITEMS if item.name == PUPIL]
+    changes = shlex.join(item.changes({}, gpu=True, epochs=None))
+    record = recipe_record(PUPIL, {}).model_copy(update={"recipe": ENSEMBLE, "changes": changes})
+    ensemble_kept.with_name(f"{PUPIL}.json").write_text(record.to_json())
+    assert listed(script, tmp_path, capsys) == [f"done   {ENSEMBLE}", f"done   {PUPIL}"]
+
+
+def test_a_run_that_a_killed_script_left_at_work_is_waited_for(
+    script: Any,
+    pretend: type[Pretend],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "runs" / f"{ORIGIN}-teacher"
+    orphan = Run.open(folder, id=folder.name, command="train", config={"epochs": 20})
+    waited: list[Path] = []
+
+    def wait(_budget: Pretend, place: Path) -> None:
+        if is_held(place):
+            assert pretend.ran == []
+            waited.append(place)
+            orphan.close()
+            shutil.rmtree(place)
+
+    monkeypatch.setattr(pretend, "wait_for", wait)
+    assert run(script, tmp_path, "--only", ORIGIN) == 0
+    assert waited == [folder]
+    assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
+
+
+@pytest.mark.parametrize("number", LISTENED)
+def test_a_signal_ends_the_work_politely(
+    script: Any, pretend: type[Pretend], tmp_path: Path, number: signal.Signals
+) -> None:
+    def unheard(*_: Any) -> None:
+        pytest.fail(f"{number.name} is not listened to")
+
+    signal.signal(number, unheard)
+    pretend.sent = number
+    assert run(script, tmp_path, "--only", ORIGIN) == 130
+    assert [arguments[0] for arguments in pretend.ran] == ["train"]
+
+
+def test_a_hangup_that_nohup_has_ignored_stays_ignored(
+    script: Any, pretend: type[Pretend], tmp_path: Path
+) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    pretend.sent = signal.SIGHUP
+    assert run(script, tmp_path, "--only", ORIGIN) == 0
+    assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
