@@ -153,8 +153,9 @@ def distill(
     from compress.cli.drawing import draw
     from compress.render.live import make_progress
     from compress.render.tables.distill import table
-    from compress.runs import RUNS, find_run
+    from compress.runs import RUNS
     from compress.stages.distill import distill as stage
+    from compress.stages.training_run import named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -163,12 +164,11 @@ def distill(
     with make_progress(quiet or not speaks()) as progress:
         if config.recipe and not config.resume:
             progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
-        resume = config.resume
-        place = find_run(resume, command="distill") if resume else config.run_dir
+        place = named_folder(config, "distill")
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
         if speaks():
-            draw(folder, record.students, record.teacher, tensorboard=tensorboard)
+            draw(folder, record.students, record, tensorboard=tensorboard)
         progress.note(f"next: compress export {folder}")
     deliver(record, json=json, table=lambda: table(record))
 

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compress.records.distill import StudentRow, TeacherRow
+    from compress.records.distill import DistillRecord, StudentRow
 
 
 def draw(
     folder: Path,
     rows: "Sequence[StudentRow]",
-    teacher: "TeacherRow | None",
+    taught: "DistillRecord | None",
     *,
     tensorboard: bool,
 ) -> None:
@@ -20,7 +20,7 @@ def draw(
     Args:
         folder: The run directory.
         rows: Its students and controls.
-        teacher: Their teacher; None where nobody taught.
+        taught: The record they stand in, which has their teacher; None where nobody taught.
         tensorboard: Whether to write event files.
 
     Raises:
@@ -33,7 +33,7 @@ def draw(
         for part in (folder / drawn).rglob(".*.part"):
             part.unlink(missing_ok=True)  # what a killed process was drawing
     epochs = read_epochs(folder)
-    write_run_plots(folder / "plots", epochs, rows, teacher)
+    write_run_plots(folder / "plots", epochs, rows, taught)
     if tensorboard:
         from compress.render.event_files import write_event_files
 

@@ -67,8 +67,9 @@ def train(
     from compress.cli.drawing import draw
     from compress.render.live import make_progress
     from compress.render.tables.train import table
-    from compress.runs import RUNS, find_run
+    from compress.runs import RUNS
     from compress.stages.train import train as stage
+    from compress.stages.training_run import named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -77,8 +78,7 @@ def train(
     with make_progress(quiet or not speaks()) as progress:
         if config.recipe and not config.resume:
             progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
-        resume = config.resume
-        place = find_run(resume, command="train") if resume else config.run_dir
+        place = named_folder(config, "train")
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
         if speaks():

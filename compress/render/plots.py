@@ -13,13 +13,14 @@ from matplotlib.ticker import LogLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from compress.files import write_bytes
-from compress.records.distill import StudentRow, TeacherRow
+from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
 from compress.records.report import Answers
 from compress.records.run import EpochRecord
 from compress.render.canvas import INK, Format, Shade, shades, single
 from compress.render.learning_curves import curves
 from compress.render.numbers import amount, percent
+from compress.render.tables.distill import teacher_range
 
 MOST_NAMED_CLASSES = 20
 
@@ -45,9 +46,10 @@ class Point:
     high: float
 
 
-def teacher_point(row: TeacherRow) -> Point:
-    """A teacher as a point."""
-    return Point(f"{row.name} (teacher)", "teacher", row.macs, row.top1, row.top1, row.top1)
+def teacher_point(record: DistillRecord) -> Point:
+    """The teacher of a distillation as a point, with the Wilson interval of its test top-1."""
+    row = record.teacher
+    return Point(f"{row.name} (teacher)", "teacher", row.macs, row.top1, *teacher_range(record))
 
 
 def student_points(rows: Sequence[StudentRow], prefix: str = "") -> list[Point]:
@@ -176,7 +178,7 @@ def write_run_plots(
     folder: Path,
     epochs: Sequence[EpochRecord],
     rows: Sequence[StudentRow],
-    teacher: TeacherRow | None = None,
+    taught: DistillRecord | None = None,
 ) -> list[Path]:
     """Write the PNGs of a finished run.
 
@@ -184,7 +186,7 @@ def write_run_plots(
         folder: Where to; made if missing.
         epochs: The learning curves.
         rows: Students and controls.
-        teacher: Theirs, where there is one.
+        taught: The record they stand in, where they had a teacher.
 
     Returns:
         The files.
@@ -192,7 +194,7 @@ def write_run_plots(
     Raises:
         InputError: One cannot be written.
     """
-    points = [teacher_point(teacher)] if teacher else []
+    points = [teacher_point(taught)] if taught else []
     plots = {"accuracy-macs.png": accuracy_against_macs([*points, *student_points(rows)], "png")}
     if epochs:
         plots["curves.png"] = curves(epochs, rows, "png")

@@ -111,8 +111,7 @@ def overview_figures(runs: Sequence[RunReport], image: Format) -> list[Figure]:
 def _points(run: RunReport, prefix: str = "") -> list[plots.Point]:
     points = plots.student_points(run.rows, prefix)
     if isinstance(run.result, DistillRecord):
-        teacher = run.result.teacher
-        return [plots.teacher_point(teacher), *points]
+        return [plots.teacher_point(run.result), *points]
     return points
 
 

@@ -31,7 +31,7 @@ TEACHER = "teacher"
 """Its predictions lie beside the students' under this name."""
 
 MOST_STUDENTS = 8
-"""Kinds of students whose answers are shown in detail."""
+"""Kinds of students whose answers are shown in detail; their controls are not counted."""
 
 
 def report(
@@ -111,12 +111,21 @@ def _run(folder: Path, data_dir: Path | None, progress: Progress) -> RunReport:
 
 
 def _shown(rows: Sequence[StudentRow], notes: list[str]) -> list[StudentRow]:
-    """The first seed of each kind; of many kinds those that are best on validation, in order."""
+    """The first seed of each student, of many those best on validation, and their controls.
+
+    Args:
+        rows: Of one run; where nobody was taught, all count as students.
+        notes: Told of what is left out.
+
+    Returns:
+        In the order of the run.
+    """
     names = families(rows)
+    students = [row for row in rows if row.role == "student"] or list(rows)
     firsts: dict[str, StudentRow] = {}
-    for row in rows:
+    for row in students:
         firsts.setdefault(names[row.label], row)
-    if len(firsts) < len(rows):
+    if len(firsts) < len(students):
         notes.append("answers are shown in detail for the first seed of each student")
     best = sorted(firsts.values(), key=lambda row: row.val_top1, reverse=True)[:MOST_STUDENTS]
     if len(firsts) > MOST_STUDENTS:
@@ -124,7 +133,17 @@ def _shown(rows: Sequence[StudentRow], notes: list[str]) -> list[StudentRow]:
             f"answers are shown in detail for the {MOST_STUDENTS} of {len(firsts)} students with "
             "the best validation top-1"
         )
-    return [row for row in firsts.values() if row in best]
+    return [row for row in rows if row in best or any(_is_control(row, one) for one in best)]
+
+
+def _is_control(row: StudentRow, student: StudentRow) -> bool:
+    """Whether a row is what a student would have become without its teacher."""
+    return (
+        row.role == "control"
+        and student.role == "student"
+        and (row.model, row.seed) == (student.model, student.seed)
+        and row.settings.items() <= student.settings.items()
+    )
 
 
 def _predictions(

@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> Path:
 
 def _draw(run: Path, *, tensorboard: bool) -> None:
     record = DistillRecord.read(run / RECORD)
-    draw(run, record.students, record.teacher, tensorboard=tensorboard)
+    draw(run, record.students, record, tensorboard=tensorboard)
 
 
 def test_curves_are_drawn_as_png(run: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.stats import binomtest
 
 from compress.errors import InputError
 from compress.records.report import Answers, ReliabilityBin
@@ -18,7 +19,7 @@ from compress.render.plots import (
     teacher_point,
     write_run_plots,
 )
-from tests.fake_run import CLASSES, TEACHER, epochs, student
+from tests.fake_run import CLASSES, TEACHER, epochs, record, student
 
 
 def answers(role: str) -> Answers:
@@ -45,6 +46,14 @@ def test_one_seed_shows_its_interval_and_several_their_range() -> None:
     assert (second.top1, second.low, second.high) == pytest.approx((0.94, 0.93, 0.95))
 
 
+def test_a_teacher_shows_its_interval() -> None:
+    teacher = TEACHER.model_copy(update={"top1": 0.75})
+    point = teacher_point(record([], teacher=teacher, test_images=12))
+    low, high = binomtest(9, 12).proportion_ci(method="wilson")
+    assert (point.label, point.role, point.macs) == ("resnet56 (teacher)", "teacher", TEACHER.macs)
+    assert (point.low, point.top1, point.high) == pytest.approx((low, 0.75, high))
+
+
 def test_a_label_that_looks_like_a_seed_is_a_student_of_its_own() -> None:
     quarter, half = student("a-s0", top1=0.8, macs=10), student("a", top1=0.9, macs=40)
     first, second = student_points([quarter, half])
@@ -58,7 +67,7 @@ def test_models_trained_without_any_teacher_are_no_controls() -> None:
 
 def test_the_plane_of_cost_and_accuracy_names_everybody() -> None:
     points = [
-        teacher_point(TEACHER),
+        teacher_point(record([])),
         *student_points([student("small_cnn"), student("small_cnn-control")], "2: "),
     ]
     text = accuracy_against_macs(points, "svg").decode()
@@ -92,7 +101,7 @@ def test_a_hundred_classes_are_drawn_without_their_names() -> None:
 
 def test_a_run_gets_its_curves_and_its_plane(tmp_path: Path) -> None:
     rows = [student("small_cnn"), student("small_cnn-control")]
-    files = write_run_plots(tmp_path / "plots", epochs(["small_cnn"]), rows, TEACHER)
+    files = write_run_plots(tmp_path / "plots", epochs(["small_cnn"]), rows, record(rows))
     assert [path.name for path in files] == ["accuracy-macs.png", "curves.png"]
     for path in files:
         with Image.open(io.BytesIO(path.read_bytes())) as image:

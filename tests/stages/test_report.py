@@ -1,6 +1,7 @@
 """Reading finished runs for a report."""
 
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
@@ -14,7 +15,7 @@ from compress.errors import InputError
 from compress.models import registry as models
 from compress.models import weights
 from compress.records.report import ReportRecord, RunReport
-from compress.runs import MANIFEST
+from compress.runs import MANIFEST, RECORD
 from compress.stages.report import MOST_STUDENTS, report
 from tests.fake_run import CLASSES, make_run
 from tests.notes import Notes
@@ -28,6 +29,14 @@ def run(workspace: Path) -> Path:
 def read(folder: Path, **options: object) -> RunReport:
     config = ReportConfig.model_validate({"runs": (str(folder),), **options})
     return report(config).runs[0]
+
+
+def replace(folder: Path, name: str, content: bytes) -> None:
+    """Give a finished run another file that its manifest agrees with."""
+    (folder / name).write_bytes(content)
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["artifacts"][name]["sha256"] = hashlib.sha256(content).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def test_confusion_counts_every_test_image_once(run: Path) -> None:
@@ -119,14 +128,58 @@ def test_of_several_seeds_the_first_is_shown_in_detail(workspace: Path) -> None:
     assert "answers are shown in detail for the first seed of each student" in told.notes
 
 
+def many(count: int) -> RunReport:
+    """A run of students that are worse one by one on validation, all controls being better."""
+    names = [f"small_cnn{place}" for place in range(count)]
+    folder = make_run(Path("runs") / "many", models=names)
+    record = json.loads((folder / RECORD).read_text())
+    for place, row in enumerate(record["students"]):
+        row["model"] = row["label"].removesuffix("-control")
+        row["val_top1"] = 0.9 - 0.01 * place + 0.3 * (row["role"] == "control")
+    replace(folder, RECORD, json.dumps(record).encode())
+    return read(folder)
+
+
 def test_of_many_students_the_best_on_validation_are_shown_in_detail(workspace: Path) -> None:
-    names = tuple(f"small_cnn{letter}" for letter in "abcdef")
-    told = read(make_run(Path("runs") / "many", models=names))
-    assert len(told.answers) == 1 + MOST_STUDENTS
-    ranked = sorted(told.rows, key=lambda row: row.val_top1, reverse=True)
-    shown = {one.label for one in told.answers} - {"teacher"}
-    assert shown == {row.label for row in ranked[:MOST_STUDENTS]}
-    assert any(f"the {MOST_STUDENTS} of 12 students" in note for note in told.notes)
+    told = many(10)
+    shown = [one.label for one in told.answers if one.role == "student"]
+    assert shown == [f"small_cnn{place}" for place in range(8)]
+    assert len(shown) == MOST_STUDENTS
+    note = "answers are shown in detail for the 8 of 10 students with the best validation top-1"
+    assert note in told.notes
+
+
+def test_controls_are_told_of_beside_their_students_and_take_no_place(workspace: Path) -> None:
+    controls = [one.label for one in many(10).answers if one.role == "control"]
+    assert controls == [f"small_cnn{place}-control" for place in range(8)]
+
+
+def test_as_many_students_as_are_shown_are_all_there_are(workspace: Path) -> None:
+    told = many(8)
+    assert [one.role for one in told.answers].count("student") == 8
+    assert not any("in detail" in note for note in told.notes)
+
+
+def test_a_control_that_several_students_share_is_told_of_once(workspace: Path) -> None:
+    """Both taught ones of a sweep over losses have it; that of another learning rate is apart."""
+    folder = make_run(Path("runs") / "sweep", models=("small_cnn", "small_cnn2"))
+    record = json.loads((folder / RECORD).read_text())
+    taught, control, other, slow = record["students"]
+    taught["settings"], other["settings"] = (
+        {"loss": loss, "learning_rate": 0.1} for loss in ("kd", "dist")
+    )
+    control["settings"], slow["settings"] = {"learning_rate": 0.1}, {"learning_rate": 0.01}
+    replace(folder, RECORD, json.dumps(record).encode())
+    assert [one.label for one in read(folder).answers] == [
+        *("teacher", "small_cnn", "small_cnn-control", "small_cnn2")
+    ]
+
+
+def test_models_of_a_training_count_like_students(workspace: Path) -> None:
+    names = [f"small_cnn{place}" for place in range(9)]
+    told = read(make_run(Path("runs") / "many", models=names, command="train"))
+    assert len(told.answers) == 8
+    assert any("the 8 of 9 students" in note for note in told.notes)
 
 
 @pytest.mark.parametrize("file", ["record.json", "epochs.jsonl", "predictions/teacher.npz"])
@@ -138,12 +191,9 @@ def test_an_altered_file_is_refused(run: Path, file: str) -> None:
 
 
 def test_predictions_that_are_none_are_refused(run: Path) -> None:
-    path = run / "predictions" / "small_cnn.npz"
-    np.savez(path, other=np.zeros(3))
-    manifest = json.loads((run / MANIFEST).read_text())
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    manifest["artifacts"]["predictions/small_cnn.npz"]["sha256"] = digest
-    (run / MANIFEST).write_text(json.dumps(manifest))
+    stream = io.BytesIO()
+    np.savez(stream, other=np.zeros(3))
+    replace(run, "predictions/small_cnn.npz", stream.getvalue())
     with pytest.raises(InputError, match="holds no predictions"):
         read(run)
 
