@@ -4,7 +4,9 @@ import hashlib
 import io
 import tarfile
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -66,7 +68,9 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
 
 
 def everything_in(folder: Path) -> list[str]:
-    return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    """All files but the lock, which stays for the next one to fetch."""
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(name for name in files if name != ".set.tar.gz.lock")
 
 
 class Counting(Silent):
@@ -86,6 +90,23 @@ def test_a_download_leaves_the_wanted_files_alone(serve, tmp_path):
     downloads.fetch(serve(CONTENT), tmp_path, progress=Silent())
     assert everything_in(tmp_path) == ["set/a.bin", "set/b.bin"]
     assert (tmp_path / "set/a.bin").read_bytes() == FILES["set/a.bin"]
+
+
+def test_of_two_at_a_time_one_downloads_and_the_other_waits(serve, tmp_path, monkeypatch):
+    """Each rank of a run looks for the data, finds none, and fetches it."""
+    archive, download, fetched = serve(CONTENT), downloads._download, []
+
+    def slowly(*arguments):
+        time.sleep(0.2)
+        fetched.append(arguments)
+        download(*arguments)
+
+    monkeypatch.setattr(downloads, "_download", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        each = [pool.submit(downloads.fetch, archive, tmp_path, progress=Silent()) for _ in "1234"]
+    assert [one.result() for one in each] == [None] * 4
+    assert len(fetched) == 1
+    assert everything_in(tmp_path) == ["set/a.bin", "set/b.bin"]
 
 
 def test_a_download_shows_its_advance(serve, tmp_path, monkeypatch):
@@ -112,7 +133,7 @@ def test_a_bad_download_is_an_input_error_and_leaves_nothing(answer, message, se
 
 
 def test_without_a_network_the_way_around_is_named(tmp_path):
-    closed = Archive("http://127.0.0.1:9/set.tar.gz", Checksum("md5", "0" * 32), ())
+    closed = Archive("http://127.0.0.1:9/set.tar.gz", Checksum("md5", "0" * 32), ("set/a.bin",))
     with pytest.raises(InputError, match="cannot download") as caught:
         downloads.fetch(closed, tmp_path, progress=Silent())
     assert "--data-dir" in caught.value.hint
