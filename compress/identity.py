@@ -10,12 +10,17 @@ NOT_ASKED = frozenset(
     | {"tensorboard", "group", "recipe"}
 )
 """Keys that are no part of a run's identity: places, output, limits, where values come from."""
+SAME_RESULT = {"checkpoint_every": 0}
+"""Keys that never change a result, and the value each counts as in a run's identity.
+
+It is their default, for runs were named with it before: a run without the option keeps its name.
+"""
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration (in JSON form) that decides the result, nested tables too."""
     return {
-        key: identity(value) if isinstance(value, dict) else value
+        key: identity(value) if isinstance(value, dict) else SAME_RESULT.get(key, value)
         for key, value in config.items()
         if key not in NOT_ASKED
     }

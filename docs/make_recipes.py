@@ -33,7 +33,8 @@ A flag replaces a recipe's key, which replaces the default. Two ways to say one 
 other: `--alpha` and `--temperature` a recipe's losses, `--loss` its alpha and temperature, each of
 them also where it is swept; a single seed displaces seeds and their ensemble. What a recipe sweeps
 besides stays and is crossed: with `--sweep learning_rate=0.1,0.2` each of its swept losses is
-trained at both, and with `--sweep temperature=1,4` at both temperatures.
+trained at both, and with `--sweep temperature=1,4` each that has a temperature at both, the others
+once.
 
 ```toml
 [about]                       # shown by `compress list recipes`, all of it free text

@@ -47,6 +47,14 @@ def test_what_changes_the_result_changes_the_id(change: dict[str, Any]) -> None:
     assert run_id("d", "m", {**CONFIG, **change}) != run_id("d", "m", CONFIG)
 
 
+def test_what_never_changes_the_result_counts_as_its_default() -> None:
+    text = json.dumps({"checkpoint_every": 0, "data": "digits", "epochs": 3, "seed": 0})
+    expected = hashlib.sha256(text.encode()).hexdigest()[:8]
+    often, plain = ({**CONFIG, "checkpoint_every": steps} for steps in (100, 0))
+    assert run_id("d", "m", often) == run_id("d", "m", plain) == f"d-m-{expected}"
+    assert differences({"teacher_training": often}, {"teacher_training": plain}) == []
+
+
 def test_a_difference_inside_a_table_is_named_alone() -> None:
     old = {"augmentation": {"flip": True, "cutout": 0}, "sweep": {}}
     new = {"augmentation": {"flip": False, "cutout": 0}, "sweep": {}}

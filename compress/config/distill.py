@@ -11,6 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.config.recipes import build, layers
 from compress.config.specs import (
+    SOFTENED,
     Frozen,
     LossTerm,
     ModelSpec,
@@ -139,7 +140,8 @@ def distill_config(flags: Mapping[str, Any]) -> DistillConfig:
     Raises:
         ConfigError: A recipe, key or value is unknown or out of bounds.
     """
-    both = ("data", "recipe", "device", "data_dir", "image_size", "split_seed", "amp", "workers")
+    both = {"data", "recipe", "device", "data_dir", "image_size", "split_seed", "amp", "workers"}
+    both |= {"checkpoint_every", "sync_batchnorm"}
     shared = {key: value for key, value in flags.items() if key in both}
     training = build(TrainConfig, *layers("train", shared))
     return build(DistillConfig, {"teacher_training": training}, *layers("distill", flags))
@@ -187,8 +189,8 @@ class Weighing:
 
 def _weighing(config: DistillConfig, swept: dict[str, Scalar]) -> Weighing:
     """How one point of a sweep weighs its losses."""
-    if "loss" in swept or config.loss:
-        asked = _sum(str(swept["loss"])) if "loss" in swept else config.loss
+    asked = _asked(config, swept)
+    if asked:
         return _weigh_sum(config, asked, swept)
     alpha = swept.get("alpha", 0.9 if config.alpha is None else config.alpha)
     temperature = swept.get(
@@ -213,6 +215,11 @@ def _sum(text: str) -> tuple[LossTerm, ...]:
     return tuple(LossTerm.parse(part.strip()) for part in text.split(SUM))
 
 
+def _asked(config: DistillConfig, swept: Mapping[str, Scalar]) -> tuple[LossTerm, ...]:
+    """The sum of losses at a point of a sweep; empty where alpha and temperature say it."""
+    return _sum(str(swept["loss"])) if "loss" in swept else config.loss
+
+
 def _weigh_sum(
     config: DistillConfig, asked: tuple[LossTerm, ...], swept: dict[str, Scalar]
 ) -> Weighing:
@@ -223,6 +230,8 @@ def _weigh_sum(
             term.model_copy(
                 update={"options": {**term.options, "temperature": swept["temperature"]}}
             )
+            if term.name in SOFTENED
+            else term
             for term in terms
         )
     own = [term for term in asked if term.name == CE]
@@ -264,16 +273,30 @@ def _suffix(key: str, value: Scalar, values: Sequence[Scalar]) -> str:
 def _points(config: DistillConfig) -> list[dict[str, Scalar]]:
     """The sweep's values crossed; one empty point without a sweep.
 
+    A sum of losses without a temperature is one point, however many temperatures are swept.
+
     Raises:
-        ConfigError: A key is unknown.
+        ConfigError: A key is unknown, or temperatures are swept and no loss has one.
     """
     sweepable = ("alpha", "temperature", "loss", "ce_weight", *Optimization.model_fields)
     for key in config.sweep:
         if key not in sweepable:
             raise unknown("sweep key", key, sweepable)
-    return [
-        dict(zip(config.sweep, values, strict=True)) for values in product(*config.sweep.values())
-    ]
+    points: list[dict[str, Scalar]] = []
+    for values in product(*config.sweep.values()):
+        point = dict(zip(config.sweep, values, strict=True))
+        asked = _asked(config, point)
+        if "temperature" in point and asked and not any(term.name in SOFTENED for term in asked):
+            del point["temperature"]
+            if point in points:
+                continue
+        points.append(point)
+    if "temperature" in config.sweep and not any("temperature" in point for point in points):
+        raise ConfigError(
+            "--sweep temperature: no loss here has a temperature",
+            hint=f"these have one: {', '.join(sorted(SOFTENED))}",
+        )
+    return points
 
 
 def plan_students(config: DistillConfig) -> tuple[StudentPlan, ...]:

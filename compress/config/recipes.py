@@ -21,7 +21,7 @@ DISPLACED = {
 }
 """What a flag hides of a recipe, of its sweep too: other ways to say the same."""
 SWEPT_WITH_LOSSES = "temperature"
-"""Swept, it is no other way to say a loss but set in every term of it."""
+"""Swept, it is no other way to say a loss but set in every term that has one."""
 KEY_BY_KEY = ("augmentation", "sweep")
 """Tables of which a flag replaces the keys it names."""
 TABLES = ("about", "data", "train", "distill", "export", "gate")

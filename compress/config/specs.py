@@ -11,6 +11,8 @@ Scalar = bool | int | float | str
 Value = TypeVar("Value")
 OWN_RAMP = frozenset({"dkd"})
 """Losses whose weight rises by itself unless it is told how."""
+SOFTENED = frozenset({"kd", "logit_std", "dkd", "dist"})
+"""Losses that have a temperature."""
 
 
 class Frozen(BaseModel):

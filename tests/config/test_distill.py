@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from compress.config.distill import DistillConfig, StudentPlan, plan_students
+from compress.config.distill import (
+    DistillConfig,
+    StudentPlan,
+    distill_config,
+    plan_students,
+)
 from compress.config.recipes import build
 from compress.errors import ConfigError
 from compress.losses.registry import weight_at
@@ -121,6 +126,26 @@ def test_swept_losses_of_one_name_are_told_apart_by_their_options() -> None:
     ]
 
 
+def test_a_swept_temperature_is_set_in_the_terms_of_a_sum_that_have_one() -> None:
+    sums = ["kd + attention", "fitnet"]
+    sweep = {"temperature": [1, 4], "loss": sums}
+    plans = _plans(student="small_cnn", control=False, sweep=sweep)
+    assert {label: [term.options for term in plan.terms] for label, plan in plans.items()} == {
+        "small_cnn-t1-kd-attention": [{"temperature": 1}, {}],
+        "small_cnn-fitnet": [{}],
+        "small_cnn-t4-kd-attention": [{"temperature": 4}, {}],
+    }
+    assert plans["small_cnn-fitnet"].settings == {"loss": "fitnet"}
+
+
+@pytest.mark.parametrize("flag", ["checkpoint_every", "sync_batchnorm"])
+def test_what_a_machine_wants_reaches_the_teachers_training(flag: str) -> None:
+    training = distill_config({flag: 1}).teacher_training
+    assert training is not None
+    assert getattr(training, flag) == 1
+    assert training.model_copy(update={flag: 0}) == distill_config({}).teacher_training
+
+
 def test_alpha_may_move_in_a_straight_line() -> None:
     plan = _plans(student="small_cnn", alpha=0.8, alpha_from=0.2, alpha_ramp_epochs=10)["small_cnn"]
     (term,) = plan.terms
@@ -187,6 +212,9 @@ def test_a_model_has_its_own_optimisation() -> None:
         ({"loss": ["kd"], "alpha": 0.5}, "two ways to say it"),
         ({"sweep": {"loss": ["kd", "dkd"]}, "alpha": 0.5}, "two ways to say it"),
         ({"sweep": {"loss": ["kd", "dkd"]}, "temperature": 2}, "two ways to say it"),
+        ({"loss": ["attention"], "temperature": 4}, "two ways to say it"),
+        ({"loss": ["attention"], "sweep": {"temperature": [1, 4]}}, "no loss here has a temper"),
+        ({"sweep": {"loss": ["ce", "rkd"], "temperature": [1]}}, "no loss here has a temperature"),
         ({"loss": ["kd"], "sweep": {"alpha": [0.3, 0.9]}}, "--loss and --sweep alpha are two ways"),
         ({"sweep": {"loss": ["kd"], "alpha": [0.3]}}, "--loss and --sweep alpha are two ways"),
         ({"ce_weight": 0.5}, "--ce-weight goes with --loss"),

@@ -291,6 +291,31 @@ def test_features_stand_against_answers_on_one_pair_with_three_seeds() -> None:
     assert len(plans) == 3 * (len(losses) + 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "softened", "others"),
+    [
+        ("cifar10-small-cnn", {"kd", "logit_std", "dkd", "dist"}, {"attention"}),
+        ("cifar10-feature-against-response", {"kd"}, {"fitnet", "attention", "rkd"}),
+    ],
+)
+def test_temperatures_are_crossed_with_the_swept_losses_that_have_one(
+    name: str, softened: set[str], others: set[str]
+) -> None:
+    config = distill_config({"recipe": name, "sweep": {"temperature": [1, 4]}})
+    students = [plan for plan in plan_students(config) if plan.role == "student"]
+    check_plans(config, tuple(students))
+    points = [
+        (plan.terms[0].name, plan.terms[0].options.get("temperature"), plan.seed)
+        for plan in students
+    ]
+    expected: set[tuple[str, int | None]]
+    expected = {(loss, value) for loss in softened for value in (1, 4)}
+    expected |= {(loss, None) for loss in others}
+    assert sorted(points, key=str) == sorted(
+        ((*point, seed) for point in expected for seed in config.all_seeds), key=str
+    )
+
+
 def test_the_sweep_crosses_alpha_and_temperature_beside_one_control() -> None:
     plans = plans_of("cifar10-alpha-temperature")
     points = {

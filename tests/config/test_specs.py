@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compress.config.specs import (
+    SOFTENED,
     Augmentation,
     LossTerm,
     ModelSpec,
@@ -19,6 +20,7 @@ from compress.config.specs import (
     underscored,
 )
 from compress.errors import ConfigError
+from compress.losses.registry import OPTIONS
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,10 @@ def test_a_loss_term_out_of_bounds_is_refused_in_one_line(text: str, message: st
 def test_a_loss_term_that_an_older_run_noted_is_read_as_it_is() -> None:
     noted = {"name": "kd", "weight": 1.0, "ramp_epochs": None, "ramp_from": 0.5, "options": {}}
     assert LossTerm.model_validate(noted).ramp_from == 0.5
+
+
+def test_the_losses_with_a_temperature_are_those_that_take_one() -> None:
+    assert {name for name, options in OPTIONS.items() if "temperature" in options} == SOFTENED
 
 
 @pytest.mark.parametrize("key", ["learning_rate", "learning-rate"])
