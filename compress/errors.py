@@ -12,6 +12,8 @@ class CompressError(Exception):
     """
 
     exit_code: ClassVar[int] = 70
+    told: bool = False
+    """Whether another process of the same run tells the user."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)

@@ -13,6 +13,7 @@ from compress.files import write_text
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
 from compress.records.document import Environment
 from compress.records.run import EpochRecord
+from compress.records.soft_labels import TeacherDescription
 from compress.records.train import TrainRecord
 from compress.runs import RECORD, Run
 
@@ -41,6 +42,41 @@ def logits(labels: NDArray[np.int64], *, skill: float, seed: int) -> NDArray[np.
 def top1(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
     """The share of images whose largest logit is the label's."""
     return float((scores.argmax(1) == labels).mean())
+
+
+def summary_row(label: str = "small_cnn", **changes: Any) -> SummaryRow:
+    """A model's means over seeds; what is not said is invented."""
+    base: dict[str, Any] = {
+        "label": label,
+        "role": "student",
+        "seeds": 3,
+        "top1_mean": 0.9,
+        "top1_sd": 0.001,
+        "last_top1_mean": 0.9,
+        "last_top1_sd": 0.001,
+    }
+    return SummaryRow(**{**base, **changes})
+
+
+def described(**changes: Any) -> TeacherDescription:
+    """What is known of a teacher without its weights; what is not said is invented."""
+    base: dict[str, Any] = {
+        "name": "small_cnn",
+        "data": "digits",
+        "splits_sha256": "0" * 64,
+        "class_names": ("a", "b", "c"),
+        "weights_sha256": ("1" * 64,),
+        "parameters": 1,
+        "macs": 1,
+        "size_bytes": 4,
+        "top1": 0.9,
+        "val_top1": 0.9,
+        "foreign": False,
+        "number_format": "float32",
+        "format_agreement": 1.0,
+        "format_probability_error": 0.0,
+    }
+    return TeacherDescription(**{**base, **changes})
 
 
 def student(label: str, **changes: Any) -> StudentRow:
@@ -210,8 +246,8 @@ def make_run(
                 )
     run.write_epochs(epochs(names))
     summary = [
-        SummaryRow(
-            label=model + ("-control" if role == "control" and command == "distill" else ""),
+        summary_row(
+            model + ("-control" if role == "control" and command == "distill" else ""),
             role=role,
             seeds=len(seeds),
             top1_mean=0.9,

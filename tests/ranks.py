@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,7 @@ from compress.config.distill import distill_config
 from compress.errors import InputError
 from compress.runs import Run, read_epochs
 from compress.stages.distill import distill
+from compress.stages.training_run import open_run, pin_data
 from compress.training.answers import Teaching
 from compress.training.distributed import World, join
 from compress.training.inputs import Batch, TrainingImages
@@ -167,6 +169,36 @@ def stage(world: World, folder: Path) -> dict[str, Any]:
     return {"labels": [row.label for row in record.students], "top1": record.teacher.top1}
 
 
+def failed(world: World, error: Exception) -> tuple[str, str, bool]:
+    """What a rank meets where rank 0 alone fails: type, message, and whether it is told there."""
+
+    def fail() -> NoReturn:
+        raise error
+
+    try:
+        world.from_main(fail)
+    except Exception as met:  # noqa: BLE001 - it is what is looked at
+        return type(met).__name__, str(met), getattr(met, "told", False)
+    raise AssertionError("nobody failed")
+
+
+def other_images(world: World, folder: Path) -> str:
+    """What a rank is told that has other images than rank 0."""
+    config = distill_config({"data": "digits"})
+    place = folder / f"images-{world.size}"
+    splits = tiny.digits()
+    if not world.main:
+        splits = replace(splits, test=splits.validation)
+    run = open_run(place, "images", config, "distill", world)
+    try:
+        pin_data(run, splits, config, world)
+    except InputError as error:
+        return error.message
+    finally:
+        run.close()
+    return ""
+
+
 def refuse_to_write(*_: Any, **__: Any) -> NoReturn:
     """Stands in for making a file on every rank but the first."""
     raise AssertionError("this rank must not write")
@@ -192,6 +224,8 @@ def one_rank(rank: int, size: int, folder: Path, port: str) -> None:
     tempfile.mkstemp = make_file
     seen["agree"] = [world.agree(world.rank == 1), world.agree(False)]
     seen["from main"] = world.from_main(lambda: f"rank {world.rank} decides")
+    seen["failed"] = [failed(world, error) for error in (InputError("no room"), OSError("full"))]
+    seen["other images"] = other_images(world, folder)
     seen["sum"] = world.sum(torch.tensor([1.0, float(world.rank)])).tolist()
     torch.save(seen, folder / f"{size}-{rank}.pt")
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import re
 import signal
 import sys
 import traceback
@@ -36,6 +37,8 @@ PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.
 """System errors that are about the user's disk, wherever they come from."""
 EVERYWHERE = (ConfigError, Interrupted)
 """What all ranks of torchrun meet alike: they have one command line, and agree to stop."""
+LOST = re.compile(r"gloo|NCCL|Connection (?:closed|reset) by peer", re.IGNORECASE)
+"""What torch.distributed says where another rank is gone."""
 STEPS = """\
 From a big classifier to a small one that is proven on its device:
 
@@ -91,11 +94,16 @@ def fail(error: BaseException) -> NoReturn:
         traceback.print_exception(error)
     if isinstance(error, EVERYWHERE) and not speaks():
         raise typer.Exit(error.exit_code)
+    if isinstance(error, CompressError) and error.told:
+        raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError):
         sys.stderr.write(f"error: {error.message}\n")
         if error.hint:
             sys.stderr.write(f"hint: {error.hint}\n")
         raise typer.Exit(error.exit_code)
+    if isinstance(error, RuntimeError) and "RANK" in os.environ and LOST.search(str(error)):
+        sys.stderr.write(f"error: rank {os.environ['RANK']} lost the others: one of them ended\n")
+        raise typer.Exit(4)
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("interrupted\n")
         raise typer.Exit(INTERRUPTED)

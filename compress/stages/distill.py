@@ -109,7 +109,7 @@ def distill(
         place = Workplace(device, world, progress, stop)
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
-        pin_data(run, splits, config)
+        pin_data(run, splits, config, world)
         check_batch(config.batch_size, images=splits.train.count, world=world)
         world.from_main(lambda: check_networks(run, splits, plans))
         lessons = lessons_of(plans)
@@ -131,34 +131,36 @@ def distill(
             return Teaching(stored, teacher, images, place)
 
         finished = train_students(run, splits, plans, schedule, source, place)
-        if not world.main:
-            world.barrier()
-            return DistillRecord.read(folder / RECORD)
-        validation, test = stored.read_evaluation()
-        write_predictions(folder, TEACHER, splits, validation, test)
-        rows = compare(plans, finished, test, splits.test.known_labels)
-        record = DistillRecord(
-            run=folder.name,
-            data=splits.name,
-            train_images=splits.train.count,
-            val_images=splits.validation.count,
-            test_images=splits.test.count,
-            epochs=config.epochs,
-            soft_labels=lessons.kind,
-            teacher=teacher_row(
-                stored.description(),
-                test,
-                splits.test.known_labels,
-                seconds=teacher.seconds if teacher else 0.0,
-                train_top1=taught_by.train_top1(run.manifest),
-            ),
-            students=rows,
-            summary=summarize(rows, gains_by_image(plans, finished, splits.test.known_labels)),
-            ensembles=average(finished, splits) if config.ensemble else (),
-            seconds=run.seconds,
-            environment=read_environment(accelerator=accelerator_name(device)),
-        )
-        write_text(folder / RECORD, record.to_json())
-        run.finish("complete")
-        world.barrier()
-    return record
+
+        def conclude() -> DistillRecord:
+            described, (validation, test) = stored.description(), stored.read_evaluation()
+            write_predictions(folder, TEACHER, splits, validation, test)
+            labels = splits.test.known_labels
+            rows = compare(plans, finished, test, labels)
+            record = DistillRecord(
+                run=folder.name,
+                data=splits.name,
+                train_images=splits.train.count,
+                val_images=splits.validation.count,
+                test_images=splits.test.count,
+                epochs=config.epochs,
+                soft_labels=lessons.kind,
+                teacher=teacher_row(
+                    described,
+                    test,
+                    labels,
+                    foreign=taught_by.from_outside(run.manifest, described),
+                    seconds=teacher.seconds if teacher else 0.0,
+                    train_top1=taught_by.train_top1(run.manifest),
+                ),
+                students=rows,
+                summary=summarize(rows, gains_by_image(plans, finished, labels)),
+                ensembles=average(finished, splits) if config.ensemble else (),
+                seconds=run.seconds,
+                environment=read_environment(accelerator=accelerator_name(device)),
+            )
+            write_text(folder / RECORD, record.to_json())
+            run.finish("complete")
+            return record
+
+        return world.from_main(conclude)

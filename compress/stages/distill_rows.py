@@ -17,6 +17,7 @@ def teacher_row(
     test: NDArray[np.float32],
     labels: NDArray[np.int64],
     *,
+    foreign: bool,
     seconds: float,
     train_top1: float | None,
 ) -> TeacherRow:
@@ -26,6 +27,7 @@ def teacher_row(
         described: What is known of it without its weights.
         test: Its test logits, (images, classes).
         labels: (images,)
+        foreign: Whether it came from outside and may have seen the validation images.
         seconds: Spent on its forward passes.
         train_top1: On its training images, where its own run says it.
     """
@@ -37,7 +39,7 @@ def teacher_row(
         ece=float(evaluate.ece(test, labels)),
         parameters=described.parameters,
         macs=described.macs,
-        foreign=described.foreign,
+        foreign=foreign,
         number_format=described.number_format,
         format_agreement=described.format_agreement,
         format_probability_error=described.format_probability_error,

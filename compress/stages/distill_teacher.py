@@ -10,7 +10,7 @@ from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
-from compress.errors import ConfigError, InputError, Interrupted
+from compress.errors import InputError, Interrupted
 from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
 from compress.runs import RUNS, Run
@@ -19,9 +19,10 @@ from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
 from compress.stages.train import train
 from compress.stages.training_run import run_folder, wait_for
+from compress.training.answers import not_live
 from compress.training.members import Member
 from compress.training.soft_labels import SoftLabels
-from compress.training.teachers import Teacher
+from compress.training.teachers import Teacher, check_alone
 from compress.training.workplace import Workplace
 
 
@@ -39,24 +40,8 @@ def check_live(config: DistillConfig) -> None:
         ConfigError: There are stored soft labels alone, or several teachers.
     """
     if config.soft_labels is not None and not config.teacher:
-        raise ConfigError(
-            "a loss on features needs the teacher itself, stored soft labels are not enough",
-            hint="add --teacher",
-        )
+        raise not_live()
     check_alone(len(config.teacher))
-
-
-def check_alone(teachers: int) -> None:
-    """Refuse losses on features of an ensemble.
-
-    Raises:
-        ConfigError: There is more than one teacher.
-    """
-    if teachers > 1:
-        raise ConfigError(
-            "a loss on features needs one teacher, not an ensemble",
-            hint="use a loss on logits, or one --teacher",
-        )
 
 
 @dataclass(frozen=True)

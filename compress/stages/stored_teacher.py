@@ -43,7 +43,7 @@ def only_stored(
     known = stored_for(folder, splits.sha256)
     if not known:
         raise InputError(
-            f"no soft labels for {splits.name} in {folder}",
+            f"no soft labels for {splits.name} in {folder}" + _unread(folder),
             hint="make them with `compress soft-labels`, or give --teacher",
         )
     found = [stored for stored in known if stored.key == begun_with]
@@ -53,6 +53,16 @@ def only_stored(
     stored = found[0]
     check_accuracy(stored.description(), stored.key, images=splits.test.count)
     return stored
+
+
+def _unread(folder: Path) -> str:
+    """Why one of the teachers there cannot be told; empty where all can."""
+    for stored in stored_sets(folder):
+        try:
+            stored.description()
+        except CompressError as error:
+            return f"; {error.message}"
+    return ""
 
 
 def _held(stored: SoftLabels, views: Sequence[View]) -> int:

@@ -8,6 +8,7 @@ from compress.errors import ConfigError, InputError
 from compress.files import sha256_file
 from compress.records.distill import DistillRecord
 from compress.records.run import InputRecord, RunManifest
+from compress.records.soft_labels import TeacherDescription
 from compress.records.train import TrainRecord
 from compress.runs import (
     RECORD,
@@ -19,7 +20,7 @@ from compress.runs import (
     read_manifest,
 )
 from compress.stages.stored_teacher import stored_for
-from compress.stages.training_run import run_folder
+from compress.stages.training_run import named_folder, run_folder
 
 TEACHER = "teacher"
 """Names the teacher among a run's inputs and choices."""
@@ -51,8 +52,7 @@ def last_named(config: DistillConfig, what: str) -> DistillConfig:
         )
         return config.model_copy(update={"teacher": teacher})
 
-    resume = config.resume
-    own = find_run(resume, command="distill") if resume is not None else config.run_dir
+    own = named_folder(config, "distill")
     newest = find_run(LAST, besides=own)
     if own is None:
         for older in all_runs()[1:2]:
@@ -108,6 +108,18 @@ def train_top1(manifest: RunManifest) -> float | None:
         return None
     label = weights.name.removesuffix(".safetensors")
     return next((row.train_top1 for row in rows if row.label == label), None)
+
+
+def from_outside(manifest: RunManifest, described: TeacherDescription) -> bool:
+    """Whether a run's teacher may have been trained on its validation images.
+
+    Args:
+        manifest: Of the run it taught.
+        described: As the store of its answers says, which others may have made: it counts where
+            the run learned from stored answers alone.
+    """
+    pins = manifest.choices.get(TEACHER, ())
+    return any(pin["foreign"] for pin in pins) if pins else described.foreign
 
 
 def check_finished(folder: Path, config: DistillConfig) -> None:

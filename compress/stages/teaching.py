@@ -26,11 +26,10 @@ from compress.runs import (
 )
 from compress.training.members import Member, read_member
 from compress.training.opening import check_accuracy, open_soft_labels
-from compress.training.soft_labels import SoftLabels
+from compress.training.soft_labels import MIB, SoftLabels
 from compress.training.teachers import Teacher, Trust
 from compress.training.workplace import Workplace
 
-MIB = 2**20
 WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
 
 
@@ -285,7 +284,9 @@ def make_teacher(
     teacher.trust = Trust.from_state(world.from_main(decide))
 
     def store() -> tuple[SoftLabels, TeacherDescription]:
-        stored, described = open_soft_labels(teacher, folder, limit_bytes=limit_mib * MIB)
+        stored, described = open_soft_labels(
+            teacher, folder, limit_bytes=limit_mib * MIB, tell=place.progress.note
+        )
         held.enter_context(stored.in_use())
         return stored, described
 

@@ -85,7 +85,7 @@ def train(
     ):
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
-        pin_data(run, splits, config)
+        pin_data(run, splits, config, world)
         world.from_main(lambda: check_networks(run, splits, plans))
         finished = train_students(
             run,
@@ -95,23 +95,23 @@ def train(
             lambda _images: Nobody(),
             Workplace(device, world, progress, stop),
         )
-        if not world.main:
-            world.barrier()
-            return TrainRecord.read(folder / RECORD)
-        rows = tuple(one.row for one in finished)
-        record = TrainRecord(
-            run=folder.name,
-            data=splits.name,
-            train_images=splits.train.count,
-            val_images=splits.validation.count,
-            test_images=splits.test.count,
-            epochs=config.epochs,
-            models=rows,
-            summary=summarize(rows),
-            seconds=run.seconds,
-            environment=read_environment(accelerator=accelerator_name(device)),
-        )
-        write_text(folder / RECORD, record.to_json())
-        run.finish("complete")
-        world.barrier()
-    return record
+
+        def conclude() -> TrainRecord:
+            rows = tuple(one.row for one in finished)
+            record = TrainRecord(
+                run=folder.name,
+                data=splits.name,
+                train_images=splits.train.count,
+                val_images=splits.validation.count,
+                test_images=splits.test.count,
+                epochs=config.epochs,
+                models=rows,
+                summary=summarize(rows),
+                seconds=run.seconds,
+                environment=read_environment(accelerator=accelerator_name(device)),
+            )
+            write_text(folder / RECORD, record.to_json())
+            run.finish("complete")
+            return record
+
+        return world.from_main(conclude)

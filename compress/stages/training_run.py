@@ -10,13 +10,13 @@ from pydantic import ValidationError
 
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
-from compress.config.recipes import config_error, layers
+from compress.config.recipes import DISPLACED, config_error, layers
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
-from compress.errors import ConfigError, Interrupted, unknown
-from compress.identity import NOT_ASKED, differences, run_id
+from compress.errors import ConfigError, InputError, Interrupted, unknown
+from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.interrupts import StopRequest
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
@@ -103,13 +103,13 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
             f"{folder} was begun with other options: {'; '.join(changed)}",
             hint=f"leave {them} out, or start another run without --resume",
         )
-    places = {
-        key: getattr(config, key)
-        for key in NOT_ASKED - {"run_dir", "resume", "restart"}
-        if key in flags
-    }
-    chosen = {"run_dir": folder, "resume": None, "restart": False}
-    continued: Config = stored.model_copy(update={**places, **chosen})
+    free = (NOT_ASKED | SAME_RESULT.keys()) - {"run_dir", "resume", "restart"}
+    chosen = {key: getattr(config, key) for key in free if key in flags}
+    if isinstance(stored, DistillConfig) and stored.teacher_training:
+        own = {key: chosen[key] for key in SAME_RESULT if key in chosen}
+        chosen["teacher_training"] = stored.teacher_training.model_copy(update=own)
+    chosen |= {"run_dir": folder, "resume": None, "restart": False}
+    continued: Config = stored.model_copy(update=chosen)
     return continued
 
 
@@ -124,11 +124,28 @@ def _said(flags: dict[str, Any], command: str) -> dict[str, Any]:
 
 
 def _given(config: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
-    """The part of a configuration that something is said of; of tables the keys that are named."""
+    """The part of a configuration that something is said of, and what would hide it in a run.
+
+    That is another way to say it, a sweep of it, and its setting for a single model. An ensemble
+    hides nothing: it goes with one seed and several students, too.
+    """
+    ways = {way for key in said for way in DISPLACED.get(key, ())} - {"ensemble"}
+    found = _named(config, {**dict.fromkeys(ways), **said})
+    hiding = {"sweep": config.get("sweep", {})}
+    for model, settings in config.get("model_settings", {}).items():
+        hiding[f"model_settings.{model}"] = settings
+    for place, table in hiding.items():
+        hidden = {key: value for key, value in table.items() if key.replace("-", "_") in said}
+        found |= {f"{place}.{key}": value for key, value in hidden.items()}
+    return found
+
+
+def _named(config: dict[str, Any], said: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a configuration that are said; of tables the keys that are named there."""
     found = {key: config.get(key) for key in said}
     for key, value in found.items():
         if isinstance(value, dict) and isinstance(said[key], dict):
-            found[key] = _given(value, said[key])
+            found[key] = _named(value, said[key])
     return found
 
 
@@ -136,6 +153,21 @@ def run_folder(config: TrainingConfig, what: str) -> tuple[str, Path]:
     """The id of the run a configuration asks for, and where it lies."""
     name = run_id(config.data, what, as_asked(config))
     return name, config.run_dir or RUNS / name
+
+
+def named_folder(config: TrainingConfig, command: str) -> Path | None:
+    """Where the run lies that `--resume` or `--run-dir` names; None where neither does.
+
+    Args:
+        config: As asked.
+        command: `train` or `distill`; `--resume last` is its newest run.
+
+    Raises:
+        InputError: No such run.
+    """
+    if config.resume is None:
+        return config.run_dir
+    return find_run(config.resume, command=command)
 
 
 def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
@@ -194,19 +226,22 @@ def open_run(
         InputError: Another process holds it, or it cannot be written.
     """
     data.check(config.data)
-    if not world.main:
-        world.barrier()
-        return Run.follow(folder)
-    run = Run.open(
-        folder,
-        id=name,
-        command=command,
-        config=as_asked(config),
-        restart=config.restart,
-        asked_before=lambda old: as_asked(asked_before(folder, type(config), old)),
-    )
-    world.barrier()
-    return run
+    taken: list[Run] = []
+
+    def take() -> None:
+        taken.append(
+            Run.open(
+                folder,
+                id=name,
+                command=command,
+                config=as_asked(config),
+                restart=config.restart,
+                asked_before=lambda old: as_asked(asked_before(folder, type(config), old)),
+            )
+        )
+
+    world.from_main(take)
+    return taken[0] if world.main else Run.follow(folder)
 
 
 def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
@@ -250,10 +285,23 @@ def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule
     )
 
 
-def pin_data(run: Run, splits: Splits, config: TrainingConfig) -> None:
-    """Note the data, or refuse it where it changed since the run began.
+def pin_data(run: Run, splits: Splits, config: TrainingConfig, world: World) -> None:
+    """Note the data, or refuse it where it changed since the run began, or is not that of rank 0.
 
     Raises:
-        InputError: The images differ from those the run began with.
+        InputError: The images differ from those the run began with, or among ranks.
     """
-    run.pin("data", config.data, splits.sha256)
+
+    def first() -> str:
+        run.pin("data", config.data, splits.sha256)
+        return splits.sha256
+
+    if world.agree(world.from_main(first) != splits.sha256):
+        error = InputError(
+            f"not every rank has the same images of {config.data}",
+            hint="answers go by image: copy one machine's folder to the others",
+        )
+        error.told = not world.main
+        raise error
+    if not world.main:
+        run.pin("data", config.data, splits.sha256)

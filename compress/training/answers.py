@@ -18,6 +18,14 @@ from compress.training.teachers import Teacher
 from compress.training.workplace import Workplace
 
 
+def not_live() -> ConfigError:
+    """The error for losses on features where there are stored answers alone."""
+    return ConfigError(
+        "a loss on features needs the teacher itself, stored soft labels are not enough",
+        hint="add --teacher",
+    )
+
+
 class Teaching:
     """A source of stored answers, computed where they are missing and somebody can.
 
@@ -72,10 +80,7 @@ class Teaching:
 
     def _network(self, *, folded: bool) -> tuple[nn.Module, Normalize]:
         if self._teacher is None:
-            raise ConfigError(
-                "a loss on features needs the teacher itself, stored soft labels are not enough",
-                hint="add --teacher",
-            )
+            raise not_live()
         if folded not in self._live:
             self._live[folded] = self._teacher.live(folded=folded)
         return self._live[folded]

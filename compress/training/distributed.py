@@ -79,18 +79,25 @@ class World:
             decide: Called on rank 0 only; what it returns can be pickled.
 
         Raises:
-            CompressError: What it raised on rank 0, on every rank: nobody is left waiting.
+            CompressError: What it raised on rank 0, on every rank: nobody is left waiting, and
+                only rank 0 tells it. Where that was no CompressError, a MachineError elsewhere.
         """
         if self.size == 1:
             return decide()
+        failed: Exception | None = None
         decided: list[Decision | CompressError | None] = [None]
         if self.main:
             try:
                 decided = [decide()]
-            except CompressError as error:
-                decided = [error]
+            except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+                failed = error
+                own = "rank 0 failed, and says why itself"
+                decided = [error if isinstance(error, CompressError) else MachineError(own)]
         dist.broadcast_object_list(decided, src=0)
+        if failed is not None:
+            raise failed
         if isinstance(decided[0], CompressError):
+            decided[0].told = True
             raise decided[0]
         return cast("Decision", decided[0])
 

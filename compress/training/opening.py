@@ -1,5 +1,6 @@
 """Opening the store of a teacher's answers: its own accuracy comes first."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from compress.errors import InputError
@@ -32,14 +33,24 @@ def check_accuracy(description: TeacherDescription, source: str, *, images: int)
 
 
 def open_soft_labels(
-    teacher: Teacher, folder: Path, *, limit_bytes: int
+    teacher: Teacher, folder: Path, *, limit_bytes: int, tell: Callable[[str], None]
 ) -> tuple[SoftLabels, TeacherDescription]:
-    """The stored answers of a teacher, with its own accuracy measured if it is not there yet."""
+    """The stored answers of a teacher, with its own accuracy measured if it is not there yet.
+
+    Args:
+        teacher: Answers what is missing.
+        folder: Of all soft labels.
+        limit_bytes: Size that folder may grow to.
+        tell: Told, in one line, of a damaged file that is made again.
+    """
     labels = SoftLabels(folder / teacher.key(), limit_bytes=limit_bytes)
+    begun = labels.is_described()
     try:
         labels.read_evaluation()
         return labels, labels.description()
-    except InputError:
+    except InputError as error:
+        if begun:
+            tell(f"{error.message}; measuring the teacher again")
         validation, test = teacher.evaluation()
         description = teacher.describe(validation, test)
         labels.write_evaluation(validation, test)

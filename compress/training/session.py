@@ -1,14 +1,19 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import torch
 
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import ConfigError, Interrupted
+from compress.files import atomic_path
 from compress.records.run import EpochRecord
-from compress.runs import CHECKPOINT, Run
+from compress.runs import CHECKPOINT, WAITING, Run
 from compress.training import state as checkpoints
 from compress.training.answers import Teaching
 from compress.training.distributed import World
@@ -87,8 +92,8 @@ def train_students(
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
-    saved_labels, log = _begun(run)
-    for group in _groups(run, plans, saved_labels, schedule.group or len(plans)):
+    begun, log = _begun(run)
+    for group, checkpoint in _groups(run, plans, begun, schedule.group or len(plans), world):
         labels = [plan.label for plan in group]
         if world.agree(place.stop.requested):
             raise Interrupted(
@@ -106,7 +111,7 @@ def train_students(
                 source,
                 log,
                 place,
-                resume=labels == saved_labels,
+                checkpoint=checkpoint,
             )
     return [read_finished(run, plan) for plan in plans] if world.main else []
 
@@ -121,7 +126,7 @@ def _train_group(
     log: Sequence[EpochRecord],
     place: Workplace,
     *,
-    resume: bool,
+    checkpoint: str | None,
 ) -> list[EpochRecord]:
     """Train students side by side to their end.
 
@@ -134,7 +139,7 @@ def _train_group(
         source: The teacher, or nobody.
         log: Epochs of the groups before.
         place: Where to compute; `stop` ends the training after an epoch.
-        resume: Go on from the run's checkpoint, which is this group's.
+        checkpoint: File of the run that this group goes on from; None begins anew.
 
     Returns:
         The log with this group's epochs.
@@ -145,20 +150,22 @@ def _train_group(
         taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
         source.tap(tuple(taps))
     position = Position(log=list(log))
-    if resume:
-        position = _taken_up(learners, run)
+    if checkpoint is not None:
+        position = replace(_taken_up(learners, run.folder / checkpoint), log=list(log))
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
 
     def save(position: Position) -> None:
         states = [learner.state() for learner in learners]
-        if world.main:
+
+        def write() -> None:
             checkpoints.save(
                 run.folder / CHECKPOINT,
                 {"position": position.state(), "learners": states, "seconds": run.seconds},
             )
             run.write_epochs(position.log)
-        world.barrier()
+
+        world.from_main(write)
 
     run_epochs(
         learners,
@@ -173,11 +180,13 @@ def _train_group(
         checkpoint_every=schedule.checkpoint_every,
         place=place,
     )
-    if world.main:
+
+    def write_students() -> None:
         run.write_epochs(position.log)
         for plan, learner in zip(group, learners, strict=True):
             finish(run, splits, plan, learner, images, place.device)
-    world.barrier()
+
+    world.from_main(write_students)
     return position.log
 
 
@@ -195,20 +204,25 @@ def _begun(run: Run) -> tuple[list[str], list[EpochRecord]]:
     if saved is None:
         return [], []
     run.seconds_before = saved["seconds"]
-    labels = [state["label"] for state in saved["learners"]]
-    return labels, Position.from_state(saved["position"]).log
+    return _labels(saved), Position.from_state(saved["position"]).log
 
 
-def _taken_up(learners: Sequence[Learner], run: Run) -> Position:
-    """Where the checkpoint's training stood, its learners loaded.
+def _labels(saved: Mapping[str, Any] | None) -> list[str]:
+    """Whose states a checkpoint holds; nobody's where there is none."""
+    return [state["label"] for state in saved["learners"]] if saved is not None else []
+
+
+def _taken_up(learners: Sequence[Learner], path: Path) -> Position:
+    """Where a checkpoint's training stood, the states of these learners loaded.
 
     The checkpoint is as large as all that learns, so nobody keeps it longer than this takes.
     """
-    saved = checkpoints.load(run.folder / CHECKPOINT)
+    saved = checkpoints.load(path)
     if saved is None:
-        raise ValueError(f"{run.folder} has no checkpoint to go on from")
-    for learner, state in zip(learners, saved["learners"], strict=True):
-        learner.load_state(state)
+        raise ValueError(f"there is no checkpoint {path} to go on from")
+    states = {state["label"]: state for state in saved["learners"]}
+    for learner in learners:
+        learner.load_state(states[learner.label])
     return Position.from_state(saved["position"])
 
 
@@ -233,22 +247,43 @@ def _ranks(count: int) -> str:
 
 
 def _groups(
-    run: Run, plans: Sequence[StudentPlan], saved: Sequence[str], size: int
-) -> list[list[StudentPlan]]:
-    """The groups still to be trained; one that has begun is ended in the company it began in.
+    run: Run, plans: Sequence[StudentPlan], begun: Sequence[str], size: int, world: World
+) -> list[tuple[list[StudentPlan], str | None]]:
+    """The groups still to be trained, each with the file it goes on from.
 
-    A student's result does not depend on its company, so the rest may be grouped anew.
+    A student's result does not depend on its company. So a group that has begun and is now too
+    large goes on in parts: its checkpoint is put aside, and each part starts from there.
 
     Args:
         run: Holds the files of finished students.
         plans: All of them.
-        saved: Labels of the group in the checkpoint.
-        size: Of the groups to come.
+        begun: Labels of the group in the run's checkpoint.
+        size: Of the groups.
+        world: Rank 0 puts aside.
     """
     missing = [p for p in plans if not (run.folder / STUDENTS / f"{p.label}.json").is_file()]
-    begun: list[StudentPlan] = []
-    if any(plan.label in saved for plan in missing):
-        begun = [plan for plan in plans if plan.label in saved]
-    rest = [plan for plan in missing if plan not in begun]
-    later = [rest[first : first + size] for first in range(0, len(rest), size)]
-    return [begun, *later] if begun else later
+    if not any(plan.label in begun for plan in missing):
+        begun = []
+    if len(begun) > size:
+        world.from_main(lambda: _put_aside(run))
+        begun = []
+    aside = _labels(checkpoints.load(run.folder / WAITING))
+    waiting = [p for p in missing if p.label in aside and p.label not in begun]
+    fresh = [p for p in missing if p.label not in aside and p.label not in begun]
+    groups: list[tuple[list[StudentPlan], str | None]] = []
+    if begun:
+        groups.append(([plan for plan in plans if plan.label in begun], CHECKPOINT))
+    for kind, checkpoint in ((waiting, WAITING), (fresh, None)):
+        parts = [kind[first : first + size] for first in range(0, len(kind), size)]
+        groups += [(part, checkpoint) for part in parts]
+    return groups
+
+
+def _put_aside(run: Run) -> None:
+    """Keep the checkpoint of a group that goes on in parts, which write checkpoints of their own.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    with atomic_path(run.folder / WAITING) as part:
+        shutil.copyfile(run.folder / CHECKPOINT, part)

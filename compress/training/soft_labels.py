@@ -103,6 +103,10 @@ class SoftLabels:
         """
         write_text(self.folder / DESCRIPTION, description.to_json())
 
+    def is_described(self) -> bool:
+        """Whether the teacher was measured before, which is the last thing written of it."""
+        return (self.folder / DESCRIPTION).is_file()
+
     def description(self) -> TeacherDescription:
         """What the teacher is.
 

@@ -61,6 +61,19 @@ class Trust:
         return f"{self.format}" + (f" ({self.refused})" if self.refused else "")
 
 
+def check_alone(teachers: int) -> None:
+    """Refuse losses on features of an ensemble, which has none of its own.
+
+    Raises:
+        ConfigError: There is more than one teacher.
+    """
+    if teachers > 1:
+        raise ConfigError(
+            "a loss on features needs one teacher, not an ensemble",
+            hint="use a loss on logits, or one --teacher",
+        )
+
+
 class Teacher:
     """One network, or an ensemble, that answers views.
 
@@ -114,6 +127,7 @@ class Teacher:
                 "image_size": member.header.image_size,
                 "mean": list(member.header.mean),
                 "std": list(member.header.std),
+                **({"entry": member.options["entry"]} if "entry" in member.options else {}),
             }
             for member in self.members
         ]
@@ -272,11 +286,7 @@ class Teacher:
             ConfigError: An ensemble has no features of its own.
             MachineError: It does not fit into memory.
         """
-        if len(self.members) > 1:
-            raise ConfigError(
-                "a loss on features needs one teacher, not an ensemble",
-                hint="use a loss on logits, or one --teacher",
-            )
+        check_alone(len(self.members))
         member = self.members[0]
         module = network_of(member, self._splits)
         if folded:

@@ -29,12 +29,12 @@ def options(run: str) -> list[str]:
     return [*map(str, OPTIONS), "--run-dir", run, "--soft-labels", f"{run}-labels"]
 
 
-def launched(folder: Path, *, stop_at: Path | None = None) -> Finished:
+def launched(folder: Path, *more: str, stop_at: Path | None = None) -> Finished:
     """The command under torchrun, told to stop when a file is there."""
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("-m", "compress", *options("two")),
+            *("-m", "compress", *options("two"), *more),
         ],
         cwd=folder,
         env={
@@ -176,3 +176,14 @@ def test_a_wrong_option_is_told_once(place: Path, monkeypatch: pytest.MonkeyPatc
         assert again.code == 2
         told.append(again.stderr.count("small_cmm"))
     assert told == [1, 0]
+
+
+def test_what_the_first_rank_alone_refuses_is_told_once_and_ends_all(
+    ended: Finished, place: Path
+) -> None:
+    """Rank 0 alone opens the run directory; the other waits for it."""
+    assert ended.code == 0
+    refused = launched(place, "--alpha", "0.4")
+    assert refused.code != 0
+    assert refused.stderr.count("error: ") == refused.stderr.count("was begun with") == 1
+    assert "a bug in compress" not in refused.stderr

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from compress.config import recipes
-from compress.records.distill import EnsembleRow, SummaryRow
+from compress.records.distill import EnsembleRow
 from compress.records.recipe import RecipeRecord
 from compress.records.train import TrainRecord
 from tests.conftest import ROOT
 from tests.fake_recipe import header
-from tests.fake_run import TEACHER, record, student
+from tests.fake_run import TEACHER, record, student, summary_row
 from tests.scripts import load_script
 
 RECORDS = ROOT / "benchmarks" / "records"
@@ -88,10 +88,8 @@ def test_one_seed_has_the_interval_over_images_and_its_verdict(script: Any) -> N
 
 
 def test_several_seeds_are_a_mean_and_a_spread(script: Any) -> None:
-    summary = SummaryRow(
-        label="small_cnn-kd",
-        role="student",
-        seeds=3,
+    summary = summary_row(
+        "small_cnn-kd",
         top1_mean=0.92,
         top1_sd=0.002,
         last_top1_mean=0.919,

@@ -11,24 +11,14 @@ from compress.render.gains import (
     gain_over_seeds,
     verdict,
 )
-from tests.fake_run import student
+from tests.fake_run import student, summary_row
 
 HELPED = student("small_cnn", kd_gain=0.0154, kd_gain_low=0.01, kd_gain_high=0.02)
 
 
 def over_seeds(*, seeds: int = 3, low: float = 0.002, high: float = 0.022) -> SummaryRow:
-    return SummaryRow(
-        label="small_cnn",
-        role="student",
-        seeds=seeds,
-        top1_mean=0.9,
-        top1_sd=0.003,
-        last_top1_mean=0.899,
-        last_top1_sd=0.004,
-        kd_gain_mean=(low + high) / 2,
-        kd_gain_low=low,
-        kd_gain_high=high,
-    )
+    middle = (low + high) / 2
+    return summary_row(seeds=seeds, kd_gain_mean=middle, kd_gain_low=low, kd_gain_high=high)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,9 @@ import pytest
 
 from compress.config.distill import DistillConfig, plan_students
 from compress.config.recipes import build
-from compress.records.soft_labels import TeacherDescription
 from compress.stages.distill_rows import compare, teacher_row
 from compress.training.results import Finished
-from tests.fake_run import student
+from tests.fake_run import described, student
 
 LABELS = np.array([0, 1, 1, 0, 1])
 TEACHER = np.array([0, 1, 1, 0, 0])
@@ -38,23 +37,17 @@ def test_a_student_is_set_beside_its_control_and_the_teacher() -> None:
 
 
 def test_the_teachers_row_has_what_was_described_and_how_sure_it_was() -> None:
-    described = TeacherDescription(
+    known = described(
         name="resnet56",
-        data="digits",
-        splits_sha256="0" * 64,
-        class_names=("a", "b"),
-        weights_sha256=("1" * 64,),
         parameters=855_770,
         macs=126_000_000,
-        size_bytes=3_423_080,
         top1=0.8,
         val_top1=0.7,
-        foreign=True,
         number_format="bfloat16",
         format_agreement=0.998,
         format_probability_error=0.002,
     )
-    row = teacher_row(described, logits(TEACHER), LABELS, seconds=2.0, train_top1=None)
+    row = teacher_row(known, logits(TEACHER), LABELS, foreign=True, seconds=2.0, train_top1=None)
     assert row.ece == pytest.approx(1 / 5)  # sure of five answers, four of them right
     assert (row.name, row.top1, row.val_top1, row.train_top1) == ("resnet56", 0.8, 0.7, None)
     assert (row.parameters, row.macs, row.foreign, row.seconds) == (

@@ -73,12 +73,14 @@ def test_a_teacher_at_chance_is_refused(tmp_path: Path) -> None:
         only_stored(tmp_path / "labels", digits(), views(1))
 
 
-def test_a_damaged_description_is_passed_over(tmp_path: Path) -> None:
+def test_a_damaged_description_is_named_where_no_other_will_do(tmp_path: Path) -> None:
     place_of = tmp_path / "labels" / "broken"
     place_of.mkdir(parents=True)
     (place_of / "teacher.json").write_text(json.dumps([]))
-    with pytest.raises(InputError, match="no soft labels for digits"):
+    with pytest.raises(InputError, match=r"no soft labels for digits in .*broken/teacher\.json"):
         only_stored(tmp_path / "labels", digits(), views(1))
+    whole = store(tmp_path, "t", stored=(0,))
+    assert only_stored(tmp_path / "labels", digits(), views(1)).key == whole.key
 
 
 def test_missing_views_are_counted_and_the_first_named(tmp_path: Path) -> None:

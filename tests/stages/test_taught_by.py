@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.specs import Reference
@@ -18,6 +19,7 @@ from compress.runs import RECORD, read_manifest
 from compress.stages.distill import distill
 from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
+from compress.training.soft_labels import list_sets
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, distill_flags, place, tiny_distill, train_config
 from tests.tiny_training import trained_teacher_file
@@ -218,6 +220,15 @@ def test_a_teacher_that_is_a_run_tells_its_training_accuracy() -> None:
     assert again.train_top1 == student.train_top1
     assert taught(teacher=["a.safetensors"], run_dir="three").teacher.train_top1 is None
     assert taught(teacher=["own", "one"], run_dir="four").teacher.train_top1 is None
+
+
+def test_whoever_filled_the_store_a_run_says_whether_its_own_teacher_is_from_outside() -> None:
+    """The same weights, once as a file of unknown origin and once as a run on this split."""
+    train(train_config(epochs=3, run_dir="own"))
+    shutil.copy("own/students/small_cnn.safetensors", "copy.safetensors")
+    assert taught(teacher=["copy.safetensors"], run_dir="one").teacher.foreign
+    assert not taught(teacher=["own"], run_dir="two").teacher.foreign
+    assert len(list_sets(cache_folder() / "soft-labels")) == 1
 
 
 def test_a_teacher_from_another_split_has_no_training_accuracy_here() -> None:

@@ -323,8 +323,8 @@ def test_data_that_changed_since_the_run_began_is_refused(tmp_path: Path) -> Non
     config = build(TrainConfig, {"image_size": 8})
     splits = load_splits(config, Silent())
     run = Run.open(tmp_path, id="r", command="train", config={})
-    pin_data(run, splits, config)
+    pin_data(run, splits, config, World())
     changed = replace(splits, test=splits.validation)
     with pytest.raises(InputError, match="data digits changed since the run began"):
-        pin_data(run, changed, config)
+        pin_data(run, changed, config, World())
     run.close()

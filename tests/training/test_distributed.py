@@ -117,6 +117,19 @@ def test_the_whole_stage_runs_on_two_ranks(seen: Seen) -> None:
     assert seen[2, 0]["stage"]["labels"] == ["small_cnn", "small_cnn-control"]
 
 
+def test_what_fails_on_the_first_rank_alone_ends_all_and_is_told_once(seen: Seen) -> None:
+    own = [("InputError", "no room", False), ("OSError", "full", False)]
+    assert seen[1, 0]["failed"] == seen[2, 0]["failed"] == own
+    elsewhere = ("MachineError", "rank 0 failed, and says why itself", True)
+    assert seen[2, 1]["failed"] == [("InputError", "no room", True), elsewhere]
+
+
+def test_ranks_with_other_images_are_refused(seen: Seen) -> None:
+    assert seen[1, 0]["other images"] == ""
+    for rank in (0, 1):
+        assert "not every rank has the same images" in seen[2, rank]["other images"]
+
+
 def test_ranks_agree_decide_and_sum(seen: Seen) -> None:
     assert seen[1, 0]["agree"] == [False, False]
     for rank in (0, 1):

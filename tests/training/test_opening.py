@@ -1,13 +1,24 @@
 """Opening the store of a teacher's answers."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from compress.errors import InputError
+from compress.records.soft_labels import TeacherDescription
 from compress.training import teachers
 from compress.training.opening import check_accuracy, open_soft_labels
+from compress.training.soft_labels import SoftLabels
+from compress.training.teachers import Teacher
 from tests.tiny_training import teacher
+
+
+def opened(
+    asked: Teacher, folder: Path, *, tell: Callable[[str], None] = pytest.fail
+) -> tuple[SoftLabels, TeacherDescription]:
+    """Its store, of which nothing is to be told."""
+    return open_soft_labels(asked, folder / "labels", limit_bytes=10**9, tell=tell)
 
 
 @pytest.mark.parametrize(
@@ -30,19 +41,23 @@ def test_a_teacher_at_chance_is_refused(
 
 def test_its_own_accuracy_is_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = teacher(tmp_path)
-    _, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    _, first = opened(asked, tmp_path)
     monkeypatch.setattr(teachers.Teacher, "evaluation", lambda _: pytest.fail("measured again"))
-    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    stored, second = opened(asked, tmp_path)
     assert first == second == stored.description()
     assert stored.read_evaluation()[1].shape == (60, 10)
 
 
 def test_a_damaged_evaluation_is_measured_again(tmp_path: Path) -> None:
     asked = teacher(tmp_path)
-    stored, first = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    stored, first = opened(asked, tmp_path)
     path = stored.folder / "evaluation.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    stored, second = open_soft_labels(asked, tmp_path / "labels", limit_bytes=10**9)
+    told: list[str] = []
+    stored, second = opened(asked, tmp_path, tell=told.append)
     assert first == second
     stored.read_evaluation()
+    assert len(told) == 1
+    assert f"{path} is damaged" in told[0]
+    assert told[0].endswith("measuring the teacher again")

@@ -3,6 +3,7 @@
 import gc
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from compress.runs import Run, read_epochs
 from compress.training import session
 from compress.training import state as checkpoints
 from compress.training.distributed import World
+from compress.training.learner import Learner
 from compress.training.loop import run_epochs
 from compress.training.memory import SMALLER
 from compress.training.results import Finished, finish
@@ -153,9 +155,16 @@ def test_a_death_while_results_are_written_loses_nothing(
     assert rows(whole) == rows(again)
 
 
-@pytest.mark.parametrize(("before", "after"), [(None, 1), (1, None), (2, 1)])
+@pytest.mark.parametrize(
+    ("before", "after", "sizes"),
+    [(None, 1, [1, 1, 1]), (None, 2, [2, 1]), (1, None, [1, 1]), (2, 1, [1])],
+)
 def test_the_size_of_groups_may_change_on_the_way(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: int | None, after: int | None
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: int | None,
+    after: int | None,
+    sizes: list[int],
 ) -> None:
     """A run that ran out of memory goes on with fewer students at a time."""
     whole = train(tmp_path / "whole")
@@ -163,10 +172,34 @@ def test_the_size_of_groups_may_change_on_the_way(
         kill_at_save(patch, 3 if before else 1)
         with pytest.raises(Killed):
             train(tmp_path / "changed", group=before)
+    trained: list[int] = []
+
+    def counted(learners: Sequence[Learner], *arguments: Any, **options: Any) -> None:
+        trained.append(len(learners))
+        run_epochs(learners, *arguments, **options)
+
+    monkeypatch.setattr(session, "run_epochs", counted)
     again = train(tmp_path / "changed", group=after)
+    assert trained == sizes
     assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "changed")
     assert rows(whole) == rows(again)
     assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "changed"))
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_a_group_that_goes_on_in_parts_may_be_killed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int
+) -> None:
+    """Each part starts from where the whole group stood, whatever was saved since."""
+    whole = train(tmp_path / "whole")
+    again, sizes = None, iter((None, 1, 1, 2, 1))
+    while again is None:
+        with monkeypatch.context() as patch, suppress(Killed):
+            kill_at_save(patch, 1)
+            again = train(tmp_path / "killed", group=next(sizes, 1), checkpoint_every=every)
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
+    assert rows(whole) == rows(again)
+    assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "killed"))
 
 
 def test_resuming_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +374,8 @@ def test_a_checkpoint_is_let_go_of_once_it_is_loaded(
 
     def watched(path: Path) -> Any:
         state = load(path)
-        loaded.extend(weakref.ref(one["model"]["linear.weight"]) for one in state["learners"])
+        learners = state["learners"] if state is not None else ()
+        loaded.extend(weakref.ref(one["model"]["linear.weight"]) for one in learners)
         return state
 
     def looking(*arguments: Any, **options: Any) -> None:

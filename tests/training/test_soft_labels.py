@@ -11,26 +11,11 @@ import numpy as np
 import pytest
 
 from compress.errors import InputError
-from compress.records.soft_labels import TeacherDescription
 from compress.training.soft_labels import SoftLabels, list_sets, make_room, relative
+from tests.fake_run import described
 
 LOGITS = np.array([[1.0, 3.0, 2.0], [-120.0, 0.5, 120.0]], dtype=np.float32)
-DESCRIBED = TeacherDescription(
-    name="small_cnn",
-    data="digits",
-    splits_sha256="0" * 64,
-    class_names=("a", "b", "c"),
-    weights_sha256=("1" * 64,),
-    parameters=1,
-    macs=1,
-    size_bytes=4,
-    top1=0.9,
-    val_top1=0.9,
-    foreign=False,
-    number_format="float32",
-    format_agreement=1.0,
-    format_probability_error=0.0,
-)
+DESCRIBED = described()
 
 
 def labels(folder: Path, key: str = "teacher-1", limit_bytes: int = 10**9) -> SoftLabels:

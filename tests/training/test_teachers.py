@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress import evaluate
-from compress.config.specs import Augmentation
+from compress.config.specs import Augmentation, Scalar
 from compress.errors import ConfigError, MachineError
 from compress.models import cost, weights
 from compress.models.folding import fold_batchnorm
 from compress.training import teachers
 from compress.training.formats import Format
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
-from compress.training.members import network_of
-from compress.training.teachers import Trust
+from compress.training.members import network_of, read_member
+from compress.training.teachers import Teacher, Trust
 from tests.tiny_training import CPU, SHIFTS, digits, hungry, schedule, teacher
 
 BF16 = Format(dtype="bfloat16")
@@ -218,6 +218,19 @@ def test_the_key_names_weights_format_and_data(tmp_path: Path) -> None:
     assert teacher(tmp_path / "copy", batch_size=3).key() == keys["one"]
     assert keys["one"].startswith("small_cnn-")
     assert keys["ensemble"].startswith("ensemble-of-2-")
+
+
+def test_two_networks_in_one_file_have_answers_of_their_own(tmp_path: Path) -> None:
+    """As where a checkpoint holds the weights and their moving average."""
+    path, splits, keys = tmp_path / "both.pt", digits(), {}
+    state = network_of(teacher(tmp_path).members[0], splits).state_dict()
+    torch.save({"model": state, "model_ema": {k: v + 1 for k, v in state.items()}}, path)
+    for entry in ("model", "model_ema"):
+        options: dict[str, Scalar] = {"model": "small_cnn", "width": 0.25, "entry": entry}
+        options |= {"normalization": "cifar10"}
+        member = read_member(path, options, splits, source=entry, foreign=True)
+        keys[entry] = Teacher([member], splits, device=CPU, batch_size=8).key()
+    assert len(set(keys.values())) == 2
 
 
 def test_it_describes_itself(tmp_path: Path) -> None:

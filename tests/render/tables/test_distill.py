@@ -7,9 +7,9 @@ from statistics import NormalDist
 import pytest
 from rich.console import Console
 
-from compress.records.distill import EnsembleRow, SummaryRow
+from compress.records.distill import EnsembleRow
 from compress.render.tables.distill import heading, in_order, table, teacher_range
-from tests.fake_run import TEACHER, record, student
+from tests.fake_run import TEACHER, record, student, summary_row
 
 ROWS = (
     student("small_cnn", top1=0.9186, kd_gain=0.0032, kd_gain_low=-0.0011, kd_gain_high=0.0075),
@@ -90,18 +90,7 @@ def test_harm_is_said_again_below() -> None:
 
 
 def test_harm_over_seeds_is_said_below_too() -> None:
-    summary = SummaryRow(
-        label="small_cnn",
-        role="student",
-        seeds=3,
-        top1_mean=0.9,
-        top1_sd=0.001,
-        last_top1_mean=0.9,
-        last_top1_sd=0.001,
-        kd_gain_mean=-0.01,
-        kd_gain_low=-0.02,
-        kd_gain_high=-0.001,
-    )
+    summary = summary_row(kd_gain_mean=-0.01, kd_gain_low=-0.02, kd_gain_high=-0.001)
     assert "train on the labels alone" in render(table(record(ROWS[:2], summary=(summary,))), 240)
 
 
@@ -143,10 +132,7 @@ def test_a_teacher_from_outside_is_said_to_be_one() -> None:
 
 
 def test_several_seeds_are_summed_up_as_mean_and_spread() -> None:
-    summary = SummaryRow(
-        label="small_cnn",
-        role="student",
-        seeds=3,
+    summary = summary_row(
         top1_mean=0.9186,
         top1_sd=0.0021,
         last_top1_mean=0.9177,
@@ -164,18 +150,7 @@ def test_several_seeds_are_summed_up_as_mean_and_spread() -> None:
 
 
 def test_what_the_range_over_seeds_covers_is_said_where_it_covers_more() -> None:
-    summary = SummaryRow(
-        label="small_cnn",
-        role="student",
-        seeds=3,
-        top1_mean=0.9,
-        top1_sd=0.001,
-        last_top1_mean=0.9,
-        last_top1_sd=0.001,
-        kd_gain_mean=0.01,
-        kd_gain_low=-0.001,
-        kd_gain_high=0.02,
-    )
+    summary = summary_row(kd_gain_mean=0.01, kd_gain_low=-0.001, kd_gain_high=0.02)
     text = "over seeds (Student's t) and over test images"
     assert text not in render(table(record(ROWS, summary=(summary,))), 240)
     both = summary.model_copy(update={"kd_gain_images_low": -0.001, "kd_gain_images_high": 0.02})
@@ -184,18 +159,7 @@ def test_what_the_range_over_seeds_covers_is_said_where_it_covers_more() -> None
 
 @pytest.mark.parametrize("width", [80, 160])
 def test_two_seeds_that_cannot_tell_are_said_to_be_too_few(width: int) -> None:
-    summary = SummaryRow(
-        label="small_cnn",
-        role="student",
-        seeds=2,
-        top1_mean=0.9,
-        top1_sd=0.001,
-        last_top1_mean=0.9,
-        last_top1_sd=0.001,
-        kd_gain_mean=-0.0194,
-        kd_gain_low=-1.0,
-        kd_gain_high=0.9804,
-    )
+    summary = summary_row(seeds=2, kd_gain_mean=-0.0194, kd_gain_low=-1.0, kd_gain_high=0.9804)
     shown = render(table(record(ROWS, summary=(summary,))), width)
     assert "two seeds cannot tell" in row_of(shown, "small_cnn ")
     assert "-100.00 to +98.04" in shown

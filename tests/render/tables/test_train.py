@@ -9,7 +9,7 @@ from rich.console import Console
 from compress.records.distill import SummaryRow
 from compress.records.train import TrainRecord
 from compress.render.tables.train import table
-from tests.fake_run import ENVIRONMENT, student
+from tests.fake_run import ENVIRONMENT, student, summary_row
 
 
 def train_record(labels: tuple[str, ...], summary: tuple[SummaryRow, ...] = ()) -> TrainRecord:
@@ -52,8 +52,8 @@ def test_it_fits_the_terminal(width: int) -> None:
 
 
 def test_a_model_trained_alone_is_no_control_to_anybody() -> None:
-    summary = SummaryRow(
-        label="resnet56",
+    summary = summary_row(
+        "resnet56",
         role="control",
         seeds=2,
         top1_mean=0.93,
