@@ -113,7 +113,10 @@ def train_students(
                 place,
                 checkpoint=checkpoint,
             )
-    return [read_finished(run, plan) for plan in plans] if world.main else []
+    if not world.main:
+        return []
+    (run.folder / WAITING).unlink(missing_ok=True)  # nobody waits any more
+    return [read_finished(run, plan) for plan in plans]
 
 
 def _train_group(

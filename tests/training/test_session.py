@@ -197,6 +197,7 @@ def test_a_group_that_goes_on_in_parts_may_be_killed_again(
         with monkeypatch.context() as patch, suppress(Killed):
             kill_at_save(patch, 1)
             again = train(tmp_path / "killed", group=next(sizes, 1), checkpoint_every=every)
+    assert not list((tmp_path / "killed").rglob("waiting.pt"))
     assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
     assert rows(whole) == rows(again)
     assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "killed"))
