@@ -29,11 +29,20 @@ from compress.stages.export_readme import readme
 from compress.stages.export_sources import DATA_NOTES, Source
 
 README = "README.md"
+WRITTEN = frozenset(
+    {MANIFEST, GOLDEN, LABELS, README, *MODEL_FILES.values()}
+    | {Path(name).with_suffix(".ort").name for name in MODEL_FILES.values()}
+)
+"""Every name an artifact may have in its folder."""
+RANDOM = "[a-z0-9_]" * 8
+"""What `tempfile.mkdtemp` puts between prefix and suffix, as a glob; it has no dot."""
 TOOLS = ("compress-edge", "onnx", "onnxruntime", "onnxscript", "onnxsim", "numpy", "torch")
 
 
 def check_free(folder: Path, source: Source, *, force: bool) -> None:
     """Refuse, before any work, to replace what is not this model's own artifact.
+
+    A `manifest.json` alone makes no artifact unless it reads as one: other programs use that name.
 
     Raises:
         ConfigError: An artifact of another run lies there, or something else does.
@@ -46,16 +55,16 @@ def check_free(folder: Path, source: Source, *, force: bool) -> None:
     entries = [entry.name for entry in folder.iterdir()]
     if not entries:
         return
-    ours = {MANIFEST, *MODEL_FILES.values()} & set(entries)
-    if not ours:
-        raise ConfigError(
-            f"{folder} holds {sorted(entries)[0]} and is no artifact", hint="choose another --out"
-        )
-    if force:
-        return
     try:
         manifest = ArtifactManifest.read(folder / MANIFEST)
     except CompressError as error:
+        if not set(MODEL_FILES.values()) & set(entries):
+            raise ConfigError(
+                f"{folder} holds {sorted(entries)[0]} and is no artifact",
+                hint="choose another --out",
+            ) from error
+        if force:
+            return
         raise ConfigError(
             f"{folder} holds an artifact that cannot be read: {error.message}",
             hint="--force replaces it",
@@ -65,7 +74,7 @@ def check_free(folder: Path, source: Source, *, force: bool) -> None:
         if source.run is not None or manifest.run is not None
         else manifest.card.weights_sha256 == source.weights_sha256
     )
-    if not same:
+    if not same and not force:
         whose = f"run {manifest.run}" if manifest.run else "another weights file"
         raise ConfigError(
             f"{folder} holds an artifact of {whose}", hint="--force replaces it, --out avoids it"
@@ -93,23 +102,56 @@ def _held(folder: Path, *, wait: bool) -> Iterator[bool]:
 def _recover(folder: Path) -> None:
     """Bring back what a process was replacing when it was killed, and remove what it left.
 
-    What another process is filling is left alone: it holds that.
+    What another process is filling is left alone: it holds that. So is what belongs to a label
+    that goes on after a dot, as `a.5` after `a`.
     """
-    name = glob.escape(f".{folder.name}.")
-    for old in sorted(folder.parent.glob(f"{name}*.old")):
+    name = glob.escape(f".{folder.name}.") + RANDOM
+    for old in sorted(folder.parent.glob(f"{name}.old")):
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)
         else:
             old.replace(folder)
-    for part in folder.parent.glob(f"{name}*.part"):
+    for part in folder.parent.glob(f"{name}.part"):
         with suppress(OSError), _held(part, wait=False) as held:
             if held:
                 shutil.rmtree(part, ignore_errors=True)
 
 
+def _carry_over(folder: Path, part: Path) -> None:
+    """Give the new folder what lies in the old one and is no file of the old artifact.
+
+    Nothing leaves the old folder: until that is removed, a file has both names. A name that the new
+    artifact has itself is the artifact's.
+    """
+    try:
+        own = {MANIFEST, *ArtifactManifest.read(folder / MANIFEST).files}
+    except CompressError:
+        own = set(WRITTEN)
+    for entry in folder.iterdir():
+        if entry.name not in own and not os.path.lexists(part / entry.name):
+            _link(entry, part / entry.name)
+
+
+def _link(entry: Path, target: Path) -> None:
+    """Give a file a second name, or a folder's files; copies where the file system has no links."""
+    if entry.is_dir() and not entry.is_symlink():
+        target.mkdir()
+        for inner in entry.iterdir():
+            _link(inner, target / inner.name)
+        shutil.copystat(entry, target)
+        return
+    try:
+        os.link(entry, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(entry, target, follow_symlinks=False)
+
+
 @contextmanager
 def replacing(folder: Path) -> Iterator[Path]:
     """A temporary sibling to fill; it takes the final name only when the block succeeds.
+
+    What a user laid beside the files of an earlier artifact (a program, notes, folders) lies in the
+    new folder too.
 
     Raises:
         InputError: The place cannot be written, or the disk is full.
@@ -129,14 +171,17 @@ def replacing(folder: Path) -> Iterator[Path]:
         yield part
         part.chmod(0o755)
         old = part.with_suffix(".old")
-        if folder.exists():
-            folder.replace(old)
-        try:
-            part.replace(folder)
-        except BaseException:
-            if old.exists() and not folder.exists():
-                old.replace(folder)
-            raise
+        with _held(folder.parent, wait=True):
+            # whoever starts between the two renames would bring the old folder back
+            try:
+                if folder.exists():
+                    _carry_over(folder, part)
+                    folder.replace(old)
+                part.replace(folder)
+            except BaseException:
+                if old.exists() and not folder.exists():
+                    old.replace(folder)
+                raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise write_error(folder, error) from error

@@ -1,7 +1,9 @@
 """Artifact folders are written whole or not at all, and replaced only when that is meant."""
 
 import errno
+import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -81,6 +83,17 @@ def test_a_folder_of_something_else_is_never_replaced(tmp_path: Path) -> None:
         check_free(tmp_path / "photos" / "me.jpg", SOURCE, force=True)
 
 
+def test_a_manifest_of_something_else_makes_no_artifact(tmp_path: Path) -> None:
+    """Web pages and runs have a `manifest.json` too; --force must not take theirs."""
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "manifest.json").write_text('{"name": "my app"}')
+    (tmp_path / "app" / "app.js").write_text("x")
+    for force in (False, True):
+        with pytest.raises(ConfigError, match=r"app\.js and is no artifact") as caught:
+            check_free(tmp_path / "app", SOURCE, force=force)
+        assert "--force" not in caught.value.hint
+
+
 def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
     place = tmp_path / "exported" / "net"
     with replacing(place) as part:
@@ -94,12 +107,151 @@ def test_a_folder_takes_its_name_when_it_is_whole(tmp_path: Path) -> None:
 def test_an_earlier_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
     place = tmp_path / "net"
     place.mkdir()
-    (place / "old").write_text("1")
+    (place / "model.onnx").write_text("1")
     with replacing(place) as part:
-        (part / "new").write_text("2")
-        assert (place / "old").exists()
-    assert names(place) == ["new"]
+        (part / "model.int8.onnx").write_text("2")
+        assert (place / "model.onnx").exists()
+    assert names(place) == ["model.int8.onnx"]
     assert names(tmp_path) == ["net"]
+
+
+def test_what_a_user_laid_beside_the_artifact_stays(artifact: Path) -> None:
+    """The manifest tells what is the artifact's: here one unusual name is, and model.ort is not."""
+    manifest = json.loads((artifact / "manifest.json").read_text())
+    listed = {**manifest["files"], "extra.bin": manifest["files"]["labels.txt"]}
+    del listed["model.ort"]
+    (artifact / "manifest.json").write_text(json.dumps({**manifest, "files": listed}))
+    (artifact / "extra.bin").write_text("the artifact's")
+    (artifact / "classify.py").write_text("print('mine')")
+    (artifact / "model.ort").write_text("mine")
+    (artifact / "latest").symlink_to("classify.py")
+    (artifact / "notes" / "deep").mkdir(parents=True)
+    (artifact / "notes" / "deep" / "bench.json").write_text("[1]")
+    (artifact / "notes").chmod(0o750)
+    with replacing(artifact) as part:
+        (part / "model.onnx").write_text("new")
+    assert names(artifact) == ["classify.py", "latest", "model.onnx", "model.ort", "notes"]
+    assert (artifact / "classify.py").read_text() == "print('mine')"
+    assert (artifact / "latest").readlink() == Path("classify.py")
+    assert (artifact / "notes" / "deep" / "bench.json").read_text() == "[1]"
+    assert (artifact / "notes").stat().st_mode & 0o777 == 0o750
+    assert names(artifact.parent) == ["small_cnn"]
+
+
+def test_a_name_the_new_artifact_has_is_the_artifacts(artifact: Path) -> None:
+    (artifact / "extra.bin").write_text("mine")
+    with replacing(artifact) as part:
+        (part / "extra.bin").write_text("new")
+    assert (artifact / "extra.bin").read_text() == "new"
+
+
+def test_without_a_readable_manifest_only_known_names_are_the_artifacts(tmp_path: Path) -> None:
+    place = tmp_path / "net"
+    place.mkdir()
+    for name in ("manifest.json", "model.onnx", "model.int8.ort", "labels.txt", "photo.jpg"):
+        (place / name).write_text("{")
+    check_free(place, SOURCE, force=True)
+    with replacing(place) as part:
+        (part / "model.onnx").write_text("new")
+    assert names(place) == ["model.onnx", "photo.jpg"]
+
+
+def test_files_are_copied_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    (tmp_path / "net" / "notes").mkdir(parents=True)
+    (tmp_path / "net" / "notes" / "a.txt").write_text("mine")
+    monkeypatch.setattr(os, "link", refused)
+    with replacing(tmp_path / "net") as part:
+        (part / "model.onnx").write_text("new")
+    assert (tmp_path / "net" / "notes" / "a.txt").read_text() == "mine"
+
+
+def test_a_file_that_cannot_be_carried_over_stops_the_replacement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def replace_it() -> None:
+        with replacing(tmp_path / "net") as part:
+            (part / "model.onnx").write_text("new")
+
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "notes.txt").write_text("mine")
+    monkeypatch.setattr(os, "link", full)
+    monkeypatch.setattr(shutil, "copy2", full)
+    with pytest.raises(InputError, match="No space left"):
+        replace_it()
+    assert names(tmp_path) == ["net"]
+    assert names(tmp_path / "net") == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("step", "model"),
+    [("os.link", "old"), ("rename 1", "old"), ("rename 2", "old"), ("shutil.rmtree", "new")],
+)
+def test_killed_at_any_step_it_loses_neither_an_artifact_nor_a_users_file(
+    tmp_path: Path, step: str, model: str
+) -> None:
+    code = (
+        "import os, shutil, signal, sys\n"
+        "from pathlib import Path\n"
+        "from compress.stages.export_folder import replacing\n"
+        "step, really, moves = sys.argv[2], Path.replace, []\n"
+        "def die(*_, **__):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def moved(self, target):\n"
+        "    moves.append(target)\n"
+        "    return die() if step == f'rename {len(moves)}' else really(self, target)\n"
+        "Path.replace = moved\n"
+        "if step == 'os.link':\n"
+        "    os.link = die\n"
+        "with replacing(Path(sys.argv[1])) as part:\n"
+        "    (part / 'model.onnx').write_text('new')\n"
+        "    if step == 'shutil.rmtree':\n"
+        "        shutil.rmtree = die\n"
+    )
+    place = tmp_path / "net"
+    place.mkdir()
+    (place / "model.onnx").write_text("old")
+    (place / "classify.py").write_text("mine")
+    done = subprocess.run([sys.executable, "-c", code, str(place), step], check=False)
+    assert done.returncode == -9
+    with replacing(place) as part:
+        assert (place / "model.onnx").read_text() == model
+        assert (place / "classify.py").read_text() == "mine"
+        (part / "model.onnx").write_text("newer")
+    assert names(tmp_path) == ["net"]
+    assert names(place) == ["classify.py", "model.onnx"]
+    assert (place / "classify.py").read_text() == "mine"
+
+
+def test_nobody_can_start_between_the_two_renames(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever starts waits for the lock of the folder above, then brings back what was replaced."""
+    (tmp_path / "net").mkdir()
+    really, free = Path.replace, []
+
+    def watched(self: Path, target: Path) -> Path:
+        handle = os.open(tmp_path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            free.append(True)
+        except BlockingIOError:
+            free.append(False)
+        finally:
+            os.close(handle)
+        return really(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    with replacing(tmp_path / "net"):
+        pass
+    assert free == [False, False]
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("x")])
@@ -123,7 +275,7 @@ def test_after_a_failure_the_earlier_folder_is_untouched(
 
 def test_what_a_killed_process_was_replacing_comes_back(tmp_path: Path) -> None:
     """Killed between its two renames, it leaves the old artifact under a hidden name."""
-    hidden = tmp_path / ".net.abc123.old"
+    hidden = tmp_path / ".net.abc12_3z.old"
     hidden.mkdir()
     (hidden / "model.onnx").write_text("old")
     with replacing(tmp_path / "net") as part:
@@ -131,6 +283,23 @@ def test_what_a_killed_process_was_replacing_comes_back(tmp_path: Path) -> None:
         (part / "model.onnx").write_text("new")
     assert names(tmp_path) == ["net"]
     assert (tmp_path / "net" / "model.onnx").read_text() == "new"
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_what_is_left_of_a_longer_label_is_left_alone(tmp_path: Path, exists: bool) -> None:
+    """`--sweep alpha=0,0.5` gives the labels net-a0 and net-a0.5."""
+    left = [".net-a0.5.abc12_3z.old", ".net-a0.5.abc12_3z.part"]
+    for name in left:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.onnx").write_text("half")
+    if exists:
+        (tmp_path / "net-a0").mkdir()
+    with replacing(tmp_path / "net-a0") as part:
+        (part / "model.onnx").write_text("zero")
+    assert names(tmp_path) == [*left, "net-a0"]
+    with replacing(tmp_path / "net-a0.5"):
+        assert (tmp_path / "net-a0.5" / "model.onnx").read_text() == "half"
+    assert names(tmp_path) == ["net-a0", "net-a0.5"]
 
 
 def test_what_a_killed_process_was_filling_is_removed(tmp_path: Path) -> None:
