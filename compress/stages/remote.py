@@ -5,14 +5,14 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from compress.config.bench import MeasuringConfig
-from compress.errors import CompressError, InputError, MachineError, UnusableError
+from compress.errors import CompressError, ConfigError, InputError, MachineError, UnusableError
 from compress.measure.artifact import GOLDEN, MODEL_FILES
 from compress.progress import Progress
 from compress.records.bench import BenchModel, BenchRecord, HostRow, HostTimes, Ratio, Times
@@ -26,6 +26,9 @@ MARK = "@@compress@@"
 
 UNREACHABLE = 255
 """What ssh itself ends with."""
+
+ORT = ".ort"
+"""Suffix of ONNX Runtime's own format."""
 
 PROBE = """
 for p in {pythons}; do
@@ -190,28 +193,38 @@ def _unreachable(host: str, said: str) -> MachineError:
     return MachineError(f"cannot reach {host}: {reason}", hint=f"`ssh {host} true` must work")
 
 
-def send(connection: Connection, groups: dict[str, Sequence[Row]]) -> None:
-    """Copy model files, as artifact folders without a manifest.
+def send(connection: Connection, groups: Mapping[str, Sequence[Row]]) -> None:
+    """Copy model files, as artifact folders without a manifest, or as `.ort` files.
 
     Args:
         connection: Where to.
-        groups: Rows by the name of the folder that holds their artifacts.
+        groups: Rows by the path that names them there: a folder of artifacts, or the one file in
+            ONNX Runtime's own format, which only its name can find.
 
     Raises:
+        ConfigError: A file in ONNX Runtime's own format is in a folder.
         MachineError: scp fails.
     """
+    # one number per name in all groups, so that files are one model there where they are one here
+    names = dict.fromkeys(row.name for rows in groups.values() for row in rows)
+    places = {row_name: f"{n:02}" for n, row_name in enumerate(names)}
     with tempfile.TemporaryDirectory(prefix="compress-") as name:
         for group, rows in groups.items():
-            places = {row_name: f"{n:02}" for n, row_name in enumerate(_names(rows))}
             for row in rows:
-                folder = Path(name) / group / places[row.name]
-                folder.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(row.path, folder / MODEL_FILES[row.precision])
+                file = Path(name) / group
+                if file.suffix != ORT:
+                    if row.path.suffix == ORT:
+                        raise ConfigError(
+                            f"{group} {row.path} cannot be measured with --on {connection.host}",
+                            hint="name the .onnx file it was made from",
+                        )
+                    file = file / places[row.name] / MODEL_FILES[row.precision]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(row.path, file)
                 if row.golden is not None:
-                    shutil.copyfile(row.golden, folder / GOLDEN)
-        folders = [str(Path(name) / group) for group, rows in groups.items() if rows]
+                    shutil.copyfile(row.golden, file.parent / GOLDEN)
         done = subprocess.run(
-            ["scp", "-q", "-r", *connection.options, *folders,
+            ["scp", "-q", "-r", *connection.options, *map(str, sorted(Path(name).iterdir())),
              f"{connection.host}:{connection.folder}/"],
             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
         )  # fmt: skip
@@ -223,18 +236,25 @@ def send(connection: Connection, groups: dict[str, Sequence[Row]]) -> None:
         )
 
 
-def _names(rows: Sequence[Row]) -> list[str]:
-    return list(dict.fromkeys(row.name for row in rows))
-
-
 def grouped(rows: Sequence[Row]) -> tuple[dict[str, Sequence[Row]], list[str]]:
-    """Rows as folders to send, and the arguments that name them there."""
-    teachers = [row for row in rows if row.role == "teacher"][:1]
-    judged = [row for row in rows if row not in teachers]
-    if not judged:
-        return {"judged": teachers}, ["judged"]
-    groups: dict[str, Sequence[Row]] = {"judged": judged, "teacher": teachers}
-    return groups, ["judged", *(["--teacher", "teacher"] if teachers else [])]
+    """Rows by the path that names them on the host, and the arguments that do.
+
+    One teacher is given there as `--teacher`, whatever its card says. That option stands for one
+    file and drops all other teachers, so of several each is a target, in the order they have here:
+    the first is the one that is compared with.
+    """
+    groups: dict[str, list[Row]] = {}
+    for number, row in enumerate(rows):
+        alone = row.role == "teacher" or row.path.suffix == ORT
+        group = f"{row.role}{number}" if alone else "judged"
+        path = f"{group}/{group}{ORT}" if row.path.suffix == ORT else group
+        groups.setdefault(path, []).append(row)
+    teachers = {path: held[0] for path, held in groups.items() if held[0].role == "teacher"}
+    judged = [path for path in groups if path not in teachers]
+    if len(teachers) == 1 and judged:
+        return {**groups}, [*judged, "--teacher", *teachers]
+    told = [path + ":role=teacher" * row.card.foreign for path, row in teachers.items()]
+    return {**groups}, [*told, *judged]
 
 
 def machine_options(config: MeasuringConfig) -> list[str]:

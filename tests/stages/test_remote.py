@@ -1,21 +1,18 @@
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from getpass import getuser
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from compress import runtime
 from compress.config.bench import BenchConfig
 from compress.config.gate import GateConfig
 from compress.config.specs import Reference
-from compress.errors import CompressError, MachineError
+from compress.errors import CompressError, ConfigError, MachineError
 from compress.progress import Silent
 from compress.records.bench import BenchRecord
 from compress.stages import remote
@@ -24,9 +21,9 @@ from compress.stages.bench_rows import Row, collect
 from compress.stages.gate import gate
 from compress.version import VERSION
 from tests.fake_bench import ratio, record, row
+from tests.ssh_host import SSHD, Host, client, free_port, serving
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
 CLIENT = shutil.which("ssh") and shutil.which("scp") and shutil.which("ssh-keygen")
 needs_sshd = pytest.mark.skipif(
     not SSHD or not CLIENT, reason="OpenSSH's sshd is not installed (apt install openssh-server)"
@@ -34,82 +31,10 @@ needs_sshd = pytest.mark.skipif(
 needs_ssh = pytest.mark.skipif(not CLIENT, reason="OpenSSH's client is not installed")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@dataclass(frozen=True)
-class Host:
-    """A machine called `device` that ssh reaches: this one.
-
-    Attributes:
-        place: What `--on` takes.
-        folders: Where its temporary folders are made.
-    """
-
-    place: str
-    folders: Path
-
-    def left(self) -> list[Path]:
-        """Folders that were made there and not removed."""
-        return [path for path in self.folders.iterdir() if path.is_dir()]
-
-
-def client(folder: Path, port: int) -> Path:
-    """A folder with `ssh` and `scp` that know a host called `device`."""
-    config = folder / "ssh_config"
-    config.write_text(
-        f"Host device\n  HostName 127.0.0.1\n  Port {port}\n  User {getuser()}\n"
-        f"  IdentityFile {folder / 'key'}\n  IdentitiesOnly yes\n  BatchMode yes\n"
-        f"  StrictHostKeyChecking no\n  UserKnownHostsFile {folder / 'known_hosts'}\n"
-        "  LogLevel ERROR\n"
-    )
-    programs = folder / "programs"
-    programs.mkdir()
-    for name in ("ssh", "scp"):
-        program = programs / name
-        program.write_text(f'#!/bin/sh\nexec {shutil.which(name)} -F {config} "$@"\n')
-        program.chmod(0o755)
-    return programs
-
-
 @pytest.fixture(scope="module")
 def _server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Path]]:
-    """An sshd on loopback: the folder of its clients, and where it makes temporary folders."""
-    folder = tmp_path_factory.mktemp("ssh")
-    temporary = folder / "tmp"
-    temporary.mkdir()
-    port = free_port()
-    for name in ("host_key", "key"):
-        subprocess.run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True
-        )
-    shutil.copyfile(folder / "key.pub", folder / "authorized_keys")
-    (folder / "sshd_config").write_text(
-        f"ListenAddress 127.0.0.1\nPort {port}\nHostKey {folder / 'host_key'}\n"
-        f"AuthorizedKeysFile {folder / 'authorized_keys'}\nStrictModes no\nUsePAM no\n"
-        f"PidFile none\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"Subsystem sftp internal-sftp\nSetEnv TMPDIR={temporary} HOME={folder}\n"
-    )
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # sshd as root insists on it
-    server = subprocess.Popen(
-        [str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=subprocess.PIPE
-    )
-    try:
-        for _ in range(100):
-            if server.poll() is not None:
-                pytest.skip(f"sshd does not start here: {server.communicate()[1].decode()[-200:]}")
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.05)
-        yield client(folder, port), temporary
-    finally:
-        server.terminate()
-        server.communicate()
+    with serving(tmp_path_factory.mktemp("ssh")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -139,6 +64,21 @@ def config(*targets: object, **options: Any) -> BenchConfig:
     return BenchConfig.model_validate({"targets": [str(target) for target in targets], **given})
 
 
+def write_teacher(folder: Path, name: str, *, work: int) -> Path:
+    """An artifact folder of a teacher as fp32 and "int8", as an export holds it."""
+    given: dict[str, Any] = {"name": name, "role": "teacher", "work": work}
+    write_classifier(folder / "model.onnx", **given)
+    write_classifier(folder / "model.int8.onnx", **given, precision="int8", target="portable")
+    return folder
+
+
+def in_ort_format(path: Path) -> Path:
+    """A model file beside the given one, in ONNX Runtime's own format."""
+    converted = path.with_suffix(".ort")
+    runtime.open_session(path, optimized_path=converted)
+    return converted
+
+
 @needs_sshd
 def test_the_times_of_another_machine_come_home_beside_ours(device: Host, tmp_path: Path) -> None:
     found = bench(config(write_export(tmp_path), on=device.place))
@@ -166,6 +106,98 @@ def test_files_from_elsewhere_keep_the_names_they_have_here(device: Host, tmp_pa
     assert [one.name for one in there.rows] == ["slow", "fast"]
     assert there.rows[1].teacher_ratio is not None
     assert there.rows[1].teacher_ratio.to == "slow fp32"
+
+
+@needs_sshd
+def test_the_int8_form_of_the_teacher_is_timed_there_too(device: Host, tmp_path: Path) -> None:
+    export = write_export(tmp_path)
+    write_teacher(export / "teacher", "big", work=20)
+    (there,) = bench(config(export, on=device.place)).hosts
+    assert [(one.name, one.precision) for one in there.rows] == [
+        ("big", "fp32"),
+        ("big", "int8"),
+        ("small", "fp32"),
+        ("small", "int8"),
+    ]
+    assert all(one.p50_ms for one in there.rows)
+    assert there.rows[1].fp32_ratio is not None
+    assert there.rows[1].fp32_ratio.to == "big fp32"
+    assert there.rows[2].teacher_ratio is not None
+    assert there.rows[2].teacher_ratio.to == "big fp32"
+
+
+@needs_sshd
+def test_of_several_teachers_all_are_timed_and_the_first_here_is_compared_with(
+    device: Host, tmp_path: Path
+) -> None:
+    first = write_teacher(tmp_path / "a" / "zeta", "zeta", work=2)
+    second = write_teacher(tmp_path / "b" / "alpha", "alpha", work=1)
+    small = write_classifier(tmp_path / "small.onnx", name="small")
+    foreign = write_classifier(tmp_path / "foreign.onnx", card=False)
+    found = bench(config(first, second, f"{foreign}:role=teacher", small, on=device.place))
+    (there,) = found.hosts
+    assert [(one.name, one.precision) for one in there.rows] == [
+        ("zeta", "fp32"),
+        ("zeta", "int8"),
+        ("alpha", "fp32"),
+        ("alpha", "int8"),
+        ("foreign", "fp32"),
+        ("small", "fp32"),
+    ]
+    assert there.rows[4].teacher_ratio is None
+    assert there.rows[5].teacher_ratio is not None
+    assert there.rows[5].teacher_ratio.to == "zeta fp32"
+
+
+@needs_sshd
+def test_a_teacher_of_the_same_name_is_told_apart_there(device: Host, tmp_path: Path) -> None:
+    old = write_classifier(tmp_path / "old" / "model.onnx", name="small", work=20)
+    new = write_classifier(tmp_path / "new" / "model.onnx", name="small")
+    (there,) = bench(config(new, teacher=str(old), on=device.place)).hosts
+    assert [one.name for one in there.rows] == ["old/small", "new/small"]
+    assert there.rows[1].teacher_ratio is not None
+    assert there.rows[1].teacher_ratio.to == "old/small fp32"
+
+
+@needs_sshd
+def test_files_in_onnx_runtimes_own_format_are_timed_there(device: Host, tmp_path: Path) -> None:
+    export = write_export(tmp_path / "e")
+    teacher = in_ort_format(export / "teacher" / "model.onnx")
+    int8 = in_ort_format(export / "small" / "model.int8.onnx")
+    foreign = in_ort_format(write_classifier(tmp_path / "foreign.onnx", card=False))
+    fp32 = export / "small" / "model.onnx"
+    found = bench(config(fp32, int8, foreign, teacher=str(teacher), on=device.place))
+    (there,) = found.hosts
+    assert [(one.name, one.precision) for one in there.rows] == [
+        ("big", "fp32"),
+        ("small", "fp32"),
+        ("small", "int8"),
+        ("foreign", "fp32"),
+    ]
+    assert all(one.teacher_ratio and one.teacher_ratio.to == "big fp32" for one in there.rows[1:])
+    assert there.rows[2].fp32_ratio is not None
+    assert there.rows[2].fp32_ratio.to == "small fp32"
+    assert there.rows[3].fp32_ratio is None
+
+
+@needs_sshd
+def test_a_gate_judges_a_file_in_onnx_runtimes_own_format(device: Host, tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "model.onnx", name="small")
+    given = {"target": str(in_ort_format(model)), "on": device.place, "max_seconds": 15}
+    found = gate(GateConfig.model_validate({**given, "max_p90_ms": 1000}))
+    (check,) = found.checks
+    assert (check.row, check.outcome) == ("small fp32", "pass")
+
+
+@needs_sshd
+def test_a_baseline_in_onnx_runtimes_own_format_is_refused(device: Host, tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "model.onnx", name="small")
+    baseline = in_ort_format(write_classifier(tmp_path / "old.onnx", name="small", work=1))
+    given = {"target": str(model), "baseline": str(baseline), "on": device.place}
+    with pytest.raises(ConfigError, match=r"baseline .*old\.ort cannot be .* --on device") as error:
+        gate(GateConfig.model_validate({**given, "max_latency_regression": 0.05}))
+    assert "name the .onnx" in error.value.hint
+    assert device.left() == []
 
 
 @needs_sshd
