@@ -19,6 +19,8 @@ from compress import runtime
 RESOLVER_FIELD = 10
 FIRST_FIELD, SECOND_FIELD = 4, 6
 """Places of fields in their table, as flatbuffers counts: 4 + 2 * number."""
+GAP = 16
+"""More bytes than a table's layout or padding takes between two neighbours."""
 
 Argument = tuple[int, int]
 Resolver = dict[str, dict[str, list[Argument]]]
@@ -52,7 +54,7 @@ def _reordered(data: bytes) -> bytes:
     blob = _write(_read(old))
     start = -(-len(data) // 8) * 8
     result = bytearray(data) + bytes(start - len(data)) + blob
-    low, high = min(_reach(old)), max(_reach(old))
+    low, high = _extent(old)
     result[low:high] = bytes(high - low)
     new = start + encode.Get(uoffset, blob, 0)
     encode.Write(uoffset, result, place, new - place)
@@ -138,8 +140,30 @@ def _write(resolver: Resolver) -> bytes:
     return bytes(builder.Output())
 
 
+def _extent(resolver: Table) -> tuple[int, int]:
+    """First and last byte position of what belongs to the resolver alone.
+
+    Its tables and strings lie together. A string that the graph has too, an input called `axes`
+    for instance, is written once, and lies with the graph.
+    """
+    positions = list(_reach(resolver))
+    low, high = min(positions), max(positions)
+    for start, end in sorted(_strings(resolver)):
+        if start <= high + GAP:
+            high = max(high, end)
+    return low, high
+
+
+def _strings(resolver: Table) -> Iterator[tuple[int, int]]:
+    """First and last byte positions of the names of operators and type variables."""
+    for operator in _children(resolver, FIRST_FIELD):
+        for table in (operator, *_children(operator, SECOND_FIELD)):
+            start = table.Indirect(table.Pos + table.Offset(FIRST_FIELD))
+            yield start, start + 4 + encode.Get(uoffset, table.Bytes, start) + 1
+
+
 def _reach(resolver: Table) -> Iterator[int]:
-    """First and last byte positions of everything that belongs to the resolver alone."""
+    """First and last byte positions of the resolver's tables and vectors."""
     yield from _table_reach(resolver)
     yield from _vector_reach(resolver, FIRST_FIELD)
     for operator in _children(resolver, FIRST_FIELD):
@@ -153,9 +177,6 @@ def _reach(resolver: Table) -> Iterator[int]:
 def _named_reach(table: Table) -> Iterator[int]:
     yield from _table_reach(table)
     yield from _vector_reach(table, SECOND_FIELD)
-    offset = table.Offset(FIRST_FIELD)
-    start = table.Indirect(table.Pos + offset)
-    yield from (start, start + 4 + encode.Get(uoffset, table.Bytes, start) + 1)
 
 
 def _vector_reach(table: Table, field: int) -> Iterator[int]:

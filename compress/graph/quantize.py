@@ -94,6 +94,9 @@ def quantize(
 ) -> ModelProto:
     """Quantize a graph; preprocessing before the first layer stays in float.
 
+    So does the averaging of an ensemble: of probabilities in 8 bits, the logarithm of the small
+    ones is lost.
+
     Args:
         calibrated: What `calibrate` returned.
         target: "portable" takes 7 bits of the weights, so that no CPU saturates.
@@ -105,7 +108,7 @@ def quantize(
     """
     source = ModelProto()
     source.CopyFrom(calibrated.model)
-    excluded = [*preprocessing(source), *keep_float]
+    excluded = [*preprocessing(source), *averaging(source), *keep_float]
     quiet = logging.getLogger().level
     logging.getLogger().setLevel(logging.ERROR)
     try:
@@ -173,6 +176,17 @@ def preprocessing(model: ModelProto) -> list[str]:
         if node.op_type in LAYER_TYPES:
             return names
         names.append(node.name)
+    return names
+
+
+def averaging(model: ModelProto) -> list[str]:
+    """The nodes from a softmax to the logits, which only an ensemble has, by name."""
+    names: list[str] = []
+    reached: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "Softmax" or not reached.isdisjoint(node.input):
+            reached.update(node.output)
+            names.append(node.name)
     return names
 
 

@@ -102,7 +102,8 @@ class ModelCard(Part):
     @property
     def exact(self) -> bool:
         """Whether its int8 logits are the same on every CPU that computes as its target does."""
-        return self.precision == "int8" and not self.quantized_adds and not self.kept_float
+        integers = not self.quantized_adds and not self.kept_float and self.logit_step is not None
+        return self.precision == "int8" and integers
 
     def to_metadata(self) -> dict[str, str]:
         """The card as ONNX `metadata_props`: one key per field that has a value."""

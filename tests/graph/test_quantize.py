@@ -5,11 +5,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import ModelProto, numpy_helper
+from torch import Tensor, nn
 
 from compress import runtime
 from compress.graph import quantize
-from compress.graph.write import layers, seal
+from compress.graph.write import layers, seal, write_graph
 from tests.graph.conftest import Written
 
 
@@ -56,6 +58,36 @@ def test_preprocessing_stays_in_float(calibrated: quantize.Calibrated) -> None:
     model = quantize.quantize(calibrated, target="portable")
     kinds = [node.op_type for node in model.graph.node[:5]]
     assert kinds == ["Transpose", "Cast", "Mul", "Add", "QuantizeLinear"]
+
+
+class Sure(nn.Module):
+    """An ensemble of twice the same classifier, four times as sure of itself."""
+
+    def __init__(self, member: nn.Module) -> None:
+        super().__init__()
+        self.member = member
+
+    def forward(self, images: Tensor) -> Tensor:
+        share = torch.softmax(4 * self.member(images), dim=1)
+        return torch.log(torch.stack([share, share]).mean(dim=0).clamp_min(1e-30))
+
+
+def test_an_ensemble_averages_in_float(small_cnn: Written) -> None:
+    """Of probabilities in 8 bits, all below 1/510 would be 0, and their logits -69."""
+    size = small_cnn.splits.image_size
+    graph = write_graph(Sure(small_cnn.classifier), layout="uint8-nhwc", image_size=size)
+    assert quantize.averaging(small_cnn.graph) == []
+    assert quantize.averaging(graph)
+    calibrated = quantize.calibrate(graph, small_cnn.splits.train.images[:100])
+    model = quantize.quantize(calibrated, target="portable")
+    assert quantize.logit_step(model) is None
+    images = small_cnn.images[:100]
+    full, low = (
+        runtime.logits(runtime.open_session(seal(each, card)), card, images)
+        for each, card in ((graph, small_cnn.card), (model, small_cnn.changed(precision="int8")))
+    )
+    assert full.min() < -20  # below what 8 bits could tell
+    assert np.abs(full - low).max() < 0.1 * np.ptp(full)
 
 
 def test_no_layer_is_left_in_float_on_this_cpu(

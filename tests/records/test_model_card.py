@@ -75,6 +75,7 @@ def test_only_int8_without_adds_and_float_layers_is_exact() -> None:
     assert not CARD.model_copy(update={"quantized_adds": 2}).exact
     assert not CARD.model_copy(update={"kept_float": 1}).exact
     assert not CARD.model_copy(update={"precision": "fp32"}).exact
+    assert not CARD.model_copy(update={"logit_step": None}).exact  # an ensemble averages in floats
 
 
 def test_a_card_without_architecture_is_foreign() -> None:
