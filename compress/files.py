@@ -50,6 +50,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
             part.unlink(missing_ok=True)
 
 
+def printable(text: str) -> str:
+    r"""A file's name, or a message with one, as text that can be written anywhere.
+
+    Linux allows any bytes in names; those that are no UTF-8 become `\xNN`.
+    """
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
     """Write a file whole or not at all.
 

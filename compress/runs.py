@@ -155,11 +155,11 @@ def newest_complete(
 
 
 def read_epochs(folder: Path) -> list[EpochRecord]:
-    """The epoch log of a run so far; a last line cut short by a kill is left out."""
+    """The epoch log of a run so far; lines that are none, as one cut by a kill, are left out."""
     path = folder / EPOCHS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     records = []
-    for line in lines:
+    for line in text.splitlines():
         with suppress(ValueError):
             records.append(EpochRecord.model_validate_json(line))
     return records

@@ -116,7 +116,8 @@ def export(
         int | None,
         typer.Option(
             "--calibration-images",
-            help="Training images that int8 ranges are measured on [default: 300].",
+            help="Training images that int8 ranges are measured on, all where there are fewer "
+            "[default: 300].",
             rich_help_panel=FORMS,
         ),
     ] = None,
@@ -172,5 +173,6 @@ def export(
         more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""
         raise UnusableError(
             record.problems[0] + more,
-            hint="what could be proven was written; raise --max-quant-drop, or train longer",
+            hint="what could be proven was written; where accuracy was lost, a higher "
+            "--max-quant-drop or a longer training helps",
         )

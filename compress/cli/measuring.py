@@ -47,7 +47,7 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="HOST[:PYTHON]",
-        help="Measure times on this host too, over ssh; the package must be installed there.",
+        help="Measure times on this host over ssh; the package must be installed there.",
         rich_help_panel=options.MACHINE,
     ),
 ]

@@ -48,7 +48,10 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
         write_text(Path(json), record.to_json())
     from rich.console import Console
 
-    Console(width=_width()).print(table())
+    try:
+        Console(width=_width()).print(table())
+    except SystemExit as ended:  # Rich ends the process where the reader of a pipe left
+        raise BrokenPipeError from ended
 
 
 def _width() -> int | None:

@@ -28,7 +28,8 @@ class ExportConfig(Frozen):
         top_k: Classes that `top-k` answers.
         ort: Also write each form in ONNX Runtime's own format.
         max_quant_drop: Largest top-1 that int8 may lose against fp32, a fraction.
-        calibration_images: Training images that the int8 ranges are measured on.
+        calibration_images: Training images that the int8 ranges are measured on; unless it is
+            given, all where there are fewer.
         force: Replace an artifact of another run.
     """
 

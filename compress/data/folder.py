@@ -166,7 +166,8 @@ def common_size(paths: Sequence[Path]) -> int:
             raise ConfigError(
                 f"pictures differ in size: {a} is {first[0]}x{first[1]}, "
                 f"{b} is {second[0]}x{second[1]}",
-                hint="say which size they should have with --image-size",
+                hint="say which size they should have: --image-size to train, image_size=PIXELS "
+                "after a weights file or a model",
             )
     (width, height), *_ = sizes
     return min(width, height)

@@ -68,13 +68,15 @@ class Accuracy:
     nll: float
 
 
-def score(logits: Logits, labels: NDArray[np.int64]) -> Accuracy:
+def score(logits: Logits, labels: NDArray[np.int64], *, named: int | None = None) -> Accuracy:
     """Judge answers by labels.
 
     Args:
         logits: float32 (images, classes).
         labels: int64 (images,).
+        named: How many classes a top-k graph answers: of fewer than five there is no top-5.
     """
+    five = logits.shape[1] > 5 and (named is None or named >= 5)
     top1 = evaluate.top1(logits, labels)
     low, high = evaluate.wilson(round(top1 * len(labels)), len(labels))
     return Accuracy(
@@ -82,7 +84,7 @@ def score(logits: Logits, labels: NDArray[np.int64]) -> Accuracy:
         top1=top1,
         low=low,
         high=high,
-        top5=evaluate.topk(logits, labels, 5) if logits.shape[1] > 5 else None,
+        top5=evaluate.topk(logits, labels, 5) if five else None,
         ece=evaluate.ece(logits, labels, bins=ECE_BINS),
         nll=evaluate.nll(logits, labels),
     )

@@ -88,10 +88,17 @@ def _is_run(folder: Path) -> bool:
 
 
 def _last(exported: Path) -> Path:
-    """The newest run's export, else the newest export."""
-    newest = runs.newest_complete(lambda manifest: (exported / manifest.id).is_dir())
+    """The newest complete run's export, and no older one; without runs the newest export."""
+    newest = runs.newest_complete(lambda _: True)
     if newest is not None:
-        return exported / newest[1].id
+        folder, manifest = newest
+        place = exported / manifest.id
+        if place.is_dir():
+            return place
+        raise InputError(
+            f"the newest run {folder} has not been exported: {place} does not exist",
+            hint="run `compress export last` first, or name an export",
+        )
     folders = [path for path in exported.glob("*") if path.is_dir()] if exported.is_dir() else []
     if not folders:
         raise InputError(f"nothing under {exported}/", hint="`compress export RUN` makes artifacts")

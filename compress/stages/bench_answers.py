@@ -140,7 +140,7 @@ def quality(
     labels = answers.labels.get(row.key)
     if labels is None:
         return fields
-    found = accuracy.score(logits, labels)
+    found = accuracy.score(logits, labels, named=row.card.top_k)
     fields |= {
         "top1": found.top1,
         "top1_low": found.low,

@@ -76,7 +76,11 @@ class FormMaker:
         self.forms = Forms()
         self.calibration: ImageSet | None = None
         if "int8" in config.precision:
-            self.calibration = calibration_images(splits.train, config.calibration_images)
+            self.calibration = calibration_images(
+                splits.train,
+                config.calibration_images,
+                typed="calibration_images" in config.model_fields_set,
+            )
 
     def make(self) -> Forms:
         """Every form that was asked for.
@@ -336,17 +340,24 @@ class FormMaker:
             )
 
 
-def calibration_images(train: ImageSet, count: int) -> ImageSet:
+def calibration_images(train: ImageSet, count: int, *, typed: bool) -> ImageSet:
     """Training images for the int8 ranges, every class giving its share.
+
+    Args:
+        train: The training images.
+        count: How many of them.
+        typed: Whether somebody asked for so many; the default is all where there are fewer.
 
     Raises:
         ConfigError: More than there are, or too few for two classes.
         InputError: They are all of one class.
     """
-    if count > train.count:
+    if count > train.count and typed:
         raise ConfigError(
-            f"--calibration-images {count} is above the {train.count} training images"
+            f"--calibration-images {count} is above the {train.count} training images",
+            hint="leave it out to take all of them",
         )
+    count = min(count, train.count)
     _, rows = stratify(train.known_labels, count, CALIBRATION_SEED)
     chosen = train.subset(rows, name="calibration")
     if len(np.unique(chosen.known_labels)) < 2:

@@ -57,7 +57,7 @@ import sys
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 SIZE = $size
 session = onnxruntime.InferenceSession("$file", providers=["CPUExecutionProvider"])
@@ -65,7 +65,10 @@ with open("labels.txt", encoding="utf-8") as lines:
     labels = lines.read().splitlines()
 
 if len(sys.argv) > 1:
-    picture = Image.open(sys.argv[1]).convert("RGB")
+    picture = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+    if picture.mode.startswith("I;16"):
+        picture = Image.fromarray((np.asarray(picture).astype(np.uint16) >> 8).astype(np.uint8))
+    picture = picture.convert("RGB")
     width, height = (max(SIZE, side * SIZE // min(picture.size)) for side in picture.size)
     picture = picture.resize((width, height), Image.Resampling.BILINEAR)
     left, top = (width - SIZE) // 2, (height - SIZE) // 2

@@ -179,6 +179,10 @@ def _run(folder: Path) -> RunEntry:
         best = _best(folder, manifest.command) if manifest.status == "complete" else None
     except InputError as error:
         return entry.model_copy(update={"reason": error.message})
+    except OSError as error:
+        return entry.model_copy(
+            update={"reason": f"cannot read {error.filename}: {error.strerror}"}
+        )
     stopped = manifest.status == "running" and not _held(folder)
     asked = manifest.config.get("epochs")
     return entry.model_copy(

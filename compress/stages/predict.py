@@ -10,6 +10,7 @@ from compress.config.predict import PredictConfig
 from compress.data.folder import pictures_in, read_pictures
 from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, UnusableError
+from compress.files import printable
 from compress.measure.artifact import Artifact, find_artifacts, resolve
 from compress.progress import Progress, Silent
 from compress.records.model_card import ModelCard, Precision
@@ -115,7 +116,9 @@ def _read(
         try:
             pixels = read_pictures([place], image_size=card.image_size, progress=Silent())
         except InputError as error:
-            unreadable.append(Unreadable(image=str(place), reason=error.message))
+            unreadable.append(
+                Unreadable(image=printable(str(place)), reason=printable(error.message))
+            )
             continue
         readable.append(place)
         squares.append(pixels)
@@ -143,7 +146,7 @@ def _predictions(
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
     return [
         Prediction(
-            image=str(place),
+            image=printable(str(place)),
             guesses=tuple(Guess(label=names[k], probability=float(row[k])) for k in best.tolist()),
         )
         for place, row, best in zip(places, shares, order, strict=True)

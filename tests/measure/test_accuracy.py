@@ -168,6 +168,12 @@ def test_scores_equal_scikit_learns() -> None:
     assert found.low < found.top1 < found.high
 
 
+def test_a_graph_that_names_three_classes_has_no_top5() -> None:
+    logits = np.eye(10, dtype=np.float32)
+    assert score(logits, np.arange(10), named=3).top5 is None
+    assert score(logits, np.arange(10), named=5).top5 == 1.0
+
+
 def test_five_classes_have_no_top5() -> None:
     assert score(np.eye(5, dtype=np.float32), np.arange(5)).top5 is None
 

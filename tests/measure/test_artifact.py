@@ -179,15 +179,18 @@ def test_names_lead_to_places(workspace: Path) -> None:
         resolve("other")
 
 
-def test_last_is_the_newest_run_that_was_exported(workspace: Path) -> None:
+def test_last_is_the_newest_run_and_never_an_older_one(workspace: Path) -> None:
     with pytest.raises(InputError, match="nothing under"):
         resolve("last")
     for number in (1, 2):
         make_run(workspace / "runs" / f"run-{number}", images=50)
         os.utime(workspace / "runs" / f"run-{number}" / "lock", (number, number))
         write_artifact(workspace / "exported" / f"run-{number}" / "tiny")
-    make_run(workspace / "runs" / "run-3", images=50)
     assert resolve("last") == Path("exported/run-2")
+    make_run(workspace / "runs" / "run-3", images=50)
+    with pytest.raises(InputError, match="newest run runs/run-3 has not been exported") as caught:
+        resolve("last")
+    assert "compress export last" in caught.value.hint
 
 
 def test_last_without_runs_is_the_newest_export(workspace: Path) -> None:

@@ -10,13 +10,18 @@ from compress.config.specs import Reference
 from compress.errors import MachineError
 from compress.measure.golden import Golden, save_golden
 from compress.measure.latency import Timing, usable_cores
-from compress.measure.process import Measurement, ProcessResult, Sample
+from compress.measure.process import Job, Measurement, ProcessResult, Sample
 from compress.measure.roofline import Peaks
 from compress.progress import Silent
 from compress.stages import bench_times
 from compress.stages.bench_rows import Row, collect
 from compress.stages.bench_times import RULER, Timed, narrow, time_rows, times, timing_notes
 from tests.tiny_models import coloured_images, write_classifier, write_export
+
+
+class Noted(Exception):  # noqa: N818 - ends a test's measurement
+    """What was to be seen was seen."""
+
 
 PEAKS = Peaks(fp32=1e9, int8=4e9, bandwidth={2**18: 1e9, 2**21: 1e9, 2**25: 1e9})
 
@@ -38,6 +43,31 @@ def result(milliseconds: dict[str, float], *, calls: int = 4, rounds: int = 10) 
 
 def timed(found: dict[str, Row], *results: ProcessResult, **more: Any) -> Timed:
     return Timed(Measurement(list(results)), list(found.values()), {}, **more)
+
+
+@pytest.mark.parametrize("provider", [runtime.CPU, "CUDAExecutionProvider"])
+def test_peaks_are_those_of_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, provider: str
+) -> None:
+    """The graph of the int8 peak is none that every provider can run."""
+    timed_jobs: list[str] = []
+
+    def noted(jobs: list[Job], **_: object) -> Measurement:
+        timed_jobs.extend(job.name for job in jobs)
+        raise Noted
+
+    monkeypatch.setattr(bench_times, "measure", noted)
+    config = BenchConfig(targets=("x",), provider=provider)
+    with pytest.raises(Noted):
+        time_rows(
+            list(rows(write_export(tmp_path)).values()),
+            config,
+            images={},
+            peaks=True,
+            memory=False,
+            progress=Silent(),
+        )
+    assert any(name.startswith("peak:") for name in timed_jobs) == (provider == runtime.CPU)
 
 
 def test_a_rows_times_and_ratios(tmp_path: Path) -> None:

@@ -164,21 +164,23 @@ def test_more_classes_than_there_are_cannot_be_answered(weights_file: Path) -> N
 
 def test_calibration_images_are_training_images_of_every_class() -> None:
     train = digits().train
-    found = calibration_images(train, 300)
+    found = calibration_images(train, 300, typed=False)
     assert found.count == 300
     assert np.bincount(found.known_labels, minlength=10).min() >= 28
     known = {image.tobytes() for image in train.images[:]}
     assert all(image.tobytes() in known for image in found.images[:])
-    assert calibration_images(train, 300).sha256 == found.sha256
+    assert calibration_images(train, 300, typed=False).sha256 == found.sha256
 
 
 def test_calibration_needs_more_than_one_class() -> None:
     train = digits().train
     with pytest.raises(ConfigError, match="all of one class") as caught:
-        calibration_images(train, 1)
+        calibration_images(train, 1, typed=True)
     assert "raise --calibration-images" in caught.value.hint
-    with pytest.raises(ConfigError, match="above the 1293 training images"):
-        calibration_images(train, 5000)
+    with pytest.raises(ConfigError, match="above the 1293 training images") as caught:
+        calibration_images(train, 5000, typed=True)
+    assert "leave it out" in caught.value.hint
+    assert calibration_images(train, 5000, typed=False).count == 1293
     same = ImageSet("one", train.images[:20], np.zeros(20, dtype=np.int64), train.class_names)
     with pytest.raises(InputError, match="all of one class"):
-        calibration_images(same, 20)
+        calibration_images(same, 20, typed=True)

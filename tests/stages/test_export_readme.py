@@ -60,18 +60,23 @@ def test_the_python_program_classifies_a_golden_image(artifact: Path) -> None:
     assert 0 < float(lines[0].split()[0]) <= 1
 
 
-def test_the_python_program_classifies_a_picture_as_predict_does(artifact: Path) -> None:
+@pytest.mark.parametrize("kind", ["wide.png", "turned.jpg", "grey16.png"])
+def test_the_python_program_classifies_a_picture_as_predict_does(artifact: Path, kind: str) -> None:
+    """Also as a telephone saves it, turned by its EXIF data, and in 16 bits of grey."""
     from PIL import Image
 
     from compress.config.predict import PredictConfig
     from compress.stages.predict import predict
 
     pixels = np.repeat(np.repeat(digits().test.images[3], 5, axis=0), 7, axis=1)
-    Image.fromarray(pixels).save(artifact / "picture.png")
-    first = run_python(artifact, block(artifact, "python"), "picture.png")[0].split()
-    config = PredictConfig.model_validate(
-        {"artifact": str(artifact), "images": (artifact / "picture.png",)}
-    )
+    picture, exif = Image.fromarray(pixels), Image.Exif()
+    if kind == "turned.jpg":
+        picture, exif[0x0112] = picture.transpose(Image.Transpose.ROTATE_90), 6
+    if kind == "grey16.png":
+        picture = Image.fromarray(pixels[..., 0].astype(np.uint16) * 257)
+    picture.save(artifact / kind, exif=exif)
+    first = run_python(artifact, block(artifact, "python"), kind)[0].split()
+    config = PredictConfig.model_validate({"artifact": str(artifact), "images": (artifact / kind,)})
     best = predict(config).predictions[0].guesses[0]
     assert first[1] == best.label
     assert float(first[0]) == pytest.approx(best.probability, abs=6e-4)

@@ -1,5 +1,6 @@
 """The lists of what there is."""
 
+import errno
 import fcntl
 import json
 import os
@@ -152,15 +153,31 @@ def test_a_failed_run_says_why(workspace: Path) -> None:
     assert (entry.status, entry.reason) == ("failed", "the loss became NaN")
 
 
-def test_a_damaged_run_does_not_hide_the_others(workspace: Path) -> None:
+def test_a_damaged_run_does_not_hide_the_others(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make_run(RUNS / "good")
     shutil.copytree(RUNS / "good", RUNS / "cut")
     (RUNS / "cut" / MANIFEST).write_text("{")
     shutil.copytree(RUNS / "good", RUNS / "gone")
     (RUNS / "gone" / "record.json").unlink()
+    shutil.copytree(RUNS / "good", RUNS / "garbled")
+    (RUNS / "garbled" / "epochs.jsonl").write_bytes(b"\xff\n")
+    shutil.copytree(RUNS / "good", RUNS / "locked")
+    read = Path.read_text
+
+    def refuse(path: Path, **how: Any) -> str:
+        if path == RUNS / "locked" / "epochs.jsonl":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return read(path, **how)
+
+    monkeypatch.setattr(Path, "read_text", refuse)
     entries = {entry.run: entry for entry in listed("runs")}
     assert entries["good"].status == "complete"
     assert entries["cut"].status == entries["gone"].status == "damaged"
+    assert entries["garbled"].status == "complete"
+    assert entries["locked"].status == "damaged"
+    assert "cannot read runs/locked/epochs.jsonl: Permission denied" in entries["locked"].reason
     assert "is not JSON" in entries["cut"].reason
     assert "does not exist" in entries["gone"].reason
 

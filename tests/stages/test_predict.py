@@ -1,5 +1,7 @@
 """`compress predict`: the right classes for pictures of any size and kind."""
 
+import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,18 @@ def test_unreadable_pictures_are_named_and_skipped(model: Path, tmp_path: Path) 
         *("cut.png", "text.png", "gone.png")
     ]
     assert all(item.reason for item in record.unreadable)
+
+
+def test_a_name_that_is_no_utf8_can_be_written_down(model: Path, tmp_path: Path) -> None:
+    """As old archives and cameras leave them."""
+    folder = tmp_path / "pictures"
+    fine = picture(folder / "fine.png", BLUE).read_bytes()
+    for name, content in ((b"caf\xe9.png", fine), (b"bad\xe9.png", b"x")):
+        (folder / os.fsdecode(name)).write_bytes(content)
+    record = run(model, folder)
+    assert [Path(one.image).name for one in record.predictions] == ["caf\\xe9.png", "fine.png"]
+    assert [Path(one.image).name for one in record.unreadable] == ["bad\\xe9.png"]
+    assert PredictRecord.from_data(json.loads(record.to_json()), source="here") == record
 
 
 def test_a_folder_of_only_unreadable_pictures_has_no_predictions(
