@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 
 from compress import runtime
+from compress.files import sha256_file
 from compress.measure.golden import load_golden
 from compress.records.artifact import ArtifactManifest
 from compress.records.model_card import ModelCard
@@ -191,3 +192,12 @@ def test_the_shipped_form_is_int8_where_there_is_one(artifact: Path) -> None:
     assert shipped(manifest) == "int8"
     only = {name: f for name, f in manifest.files.items() if "int8" not in name}
     assert shipped(manifest.model_copy(update={"files": only})) == "fp32"
+
+
+def test_the_published_artifact_comes_with_the_text_of_today() -> None:
+    folder = ROOT / "exported" / "official" / "small_cnn"
+    manifest = ArtifactManifest.read(folder / "manifest.json")
+    first = {name: file for name, file in manifest.files.items() if name != "README.md"}
+    text = readme(manifest.model_copy(update={"files": first}))
+    assert (folder / "README.md").read_text(encoding="utf-8") == text
+    assert manifest.files["README.md"].sha256 == sha256_file(folder / "README.md")
