@@ -52,12 +52,16 @@ def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
     return found
 
 
+def _shown(value: Any) -> str:
+    return "unset" if value is None else json.dumps(value)
+
+
 def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """How two configurations ask for different things, one line per option."""
     first, second = _flat(identity(old)), _flat(identity(new))
     return [
-        f"--{key.replace('_', '-')} is {json.dumps(first.get(key))} in the run, "
-        f"{json.dumps(second.get(key))} now"
+        f"--{key.replace('_', '-')} is {_shown(first.get(key))} in the run, "
+        f"{_shown(second.get(key))} now"
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]

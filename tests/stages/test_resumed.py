@@ -18,25 +18,30 @@ from tests.stages.test_training_run import asked_for, resume
 @pytest.mark.parametrize(
     ("command", "begun", "said", "difference"),
     [
-        ("distill", {"seeds": [0, 1, 2]}, {"seed": 0}, "--seeds is [0, 1, 2] in the run, null now"),
-        ("train", {"seeds": [0, 1]}, {"seed": 0}, "--seeds is [0, 1] in the run, null now"),
+        (
+            "distill",
+            {"seeds": [0, 1, 2]},
+            {"seed": 0},
+            "--seeds is [0, 1, 2] in the run, unset now",
+        ),
+        ("train", {"seeds": [0, 1]}, {"seed": 0}, "--seeds is [0, 1] in the run, unset now"),
         (
             "distill",
             {"sweep": {"alpha": [0.5, 1]}},
             {"alpha": 0.3},
-            "--sweep.alpha is [0.5, 1] in the run, null now",
+            "--sweep.alpha is [0.5, 1] in the run, unset now",
         ),
         (
             "distill",
             {"sweep": {"temperature": [1, 4]}},
             {"temperature": 2.0},
-            "--sweep.temperature is [1, 4] in the run, null now",
+            "--sweep.temperature is [1, 4] in the run, unset now",
         ),
         (
             "distill",
             {},
             {"learning_rate": 0.05},
-            "--model-settings.small-cnn.learning-rate is 0.2 in the run, null now",
+            "--model-settings.small-cnn.learning-rate is 0.2 in the run, unset now",
         ),
     ],
 )
