@@ -5,13 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
-from compress.runs import is_held
-
-LOOK_AGAIN_SECONDS = 0.5
-"""Between two looks at a run directory that another process holds."""
+from compress.locks import wait_until_free
+from compress.runs import LOCK
 
 
 class Budget:
@@ -49,12 +48,9 @@ class Budget:
         Args:
             folder: The run's.
         """
-        if self.is_over() or not is_held(folder):
-            return
-        text = f"another process is working in {folder}: waiting for it to end"
-        print(text, file=sys.stderr, flush=True)
-        while is_held(folder) and not self.is_over():
-            time.sleep(LOOK_AGAIN_SECONDS)
+        if not self.is_over():
+            tell = partial(print, file=sys.stderr, flush=True)
+            wait_until_free(folder / LOCK, tell=tell, give_up=self.is_over)
 
     def run(self, command: Sequence[str]) -> int:
         """Run a command, asking it to stop when the time is over; returns its exit code."""

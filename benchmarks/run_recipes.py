@@ -30,7 +30,7 @@ from compress.files import write_text
 from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
 from compress.records.train import TrainRecord
-from compress.runs import RECORD, complete_run, read_epochs, read_manifest
+from compress.runs import RECORD, is_complete, read_epochs, read_manifest
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "benchmarks" / "records"
@@ -91,15 +91,6 @@ def read_records(places: Places) -> dict[str, RecipeRecord]:
             if record is not None:
                 found[item.name] = record
     return found
-
-
-def is_complete(folder: Path) -> bool:
-    """Whether a finished run lies in a folder."""
-    try:
-        complete_run(folder)
-    except InputError:
-        return False
-    return True
 
 
 def lacks_members(item: Item, places: Places) -> bool:

@@ -98,13 +98,10 @@ def is_run(name: str, root: Path = RUNS) -> bool:
     return name == "last" or any((f / MANIFEST).is_file() for f in (Path(name), root / name))
 
 
-def is_held(folder: Path) -> bool:
-    """Whether another process works in a run directory at this moment."""
-    with suppress(FileNotFoundError), (folder / LOCK).open("rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+def is_complete(folder: Path) -> bool:
+    """Whether a finished run lies in a folder."""
+    with suppress(InputError):
+        return read_manifest(folder).status == "complete"
     return False
 
 

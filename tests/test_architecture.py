@@ -19,7 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "version"}),
     frozenset({"config", "records", "progress", "interrupts", "cache"}),
     frozenset({"files", "environment", "identity", "onnx_bytes"}),
-    frozenset({"replaced"}),
+    frozenset({"replaced", "locks"}),
     frozenset({"runs", "evaluate"}),
     frozenset({"data", "models", "runtime"}),
     frozenset({"losses", "graph", "measure"}),

@@ -13,8 +13,9 @@ import pytest
 
 from compress import runs
 from compress.errors import ConfigError, InputError, Interrupted
+from compress.locks import is_held
 from compress.records.run import EpochRecord
-from compress.runs import Run, opened
+from compress.runs import LOCK, Run, opened
 
 CONFIG: dict[str, Any] = {"data": "digits", "epochs": 3, "seed": 0}
 
@@ -72,13 +73,18 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
     assert runs.read_manifest(tmp_path / "r").config == CONFIG
 
 
-def test_who_holds_a_run_is_seen_without_holding_it(tmp_path: Path) -> None:
-    assert not runs.is_held(tmp_path / "r")
-    assert not (tmp_path / "r").exists()
+def test_who_holds_a_run_is_seen_at_its_lock(tmp_path: Path) -> None:
     with opened(_open(tmp_path / "r")):
-        assert runs.is_held(tmp_path / "r")
-    assert not runs.is_held(tmp_path / "r")
-    _open(tmp_path / "r").close()
+        assert is_held(tmp_path / "r" / LOCK)
+    assert not is_held(tmp_path / "r" / LOCK)
+
+
+def test_only_a_finished_run_is_complete(tmp_path: Path) -> None:
+    assert not runs.is_complete(tmp_path / "r")
+    with opened(_open(tmp_path / "r")) as run:
+        assert not runs.is_complete(tmp_path / "r")
+        run.finish("complete")
+    assert runs.is_complete(tmp_path / "r")
 
 
 def test_other_options_are_refused_and_named(tmp_path: Path) -> None:

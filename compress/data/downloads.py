@@ -1,20 +1,18 @@
 """Official files from the network: fetched whole, verified, and only then unpacked."""
 
-import fcntl
 import hashlib
 import http.client
 import tarfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Literal
 
 from compress.errors import InputError
-from compress.files import atomic_path, write_error
+from compress.files import atomic_path
+from compress.locks import alone
 from compress.progress import Progress
 
 CHUNK = 1 << 20
@@ -103,23 +101,10 @@ def fetch(archive: Archive, folder: Path, *, progress: Progress) -> None:
         InputError: No network, a server's refusal, a cut or altered download, or a folder that
             cannot be written; nothing is left under a final name.
     """
-    with _alone(archive, folder):
+    with alone(folder / f".{archive.name}.lock"):
         if all((folder / member).is_file() for member in archive.members):
             return
         _fetch(archive, folder, progress)
-
-
-@contextmanager
-def _alone(archive: Archive, folder: Path) -> Iterator[None]:
-    """Only one process at a time fetches an archive into a folder."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / f".{archive.name}.lock").open("a")
-    except OSError as error:
-        raise write_error(folder, error) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _fetch(archive: Archive, folder: Path, progress: Progress) -> None:

@@ -2,7 +2,8 @@
 
 from typing import Any, ClassVar, Literal
 
-from compress.records.document import Document, Environment, Part
+from compress.records.document import Part
+from compress.records.training import TrainingRecord
 
 
 class TeacherRow(Part):
@@ -151,38 +152,22 @@ class EnsembleRow(Part):
     gain_high: float | None = None
 
 
-class DistillRecord(Document):
+class DistillRecord(TrainingRecord):
     """The result of a distillation run.
 
     Attributes:
-        run: Folder name of the run.
-        data: Name of the data.
-        train_images: Their number, validation split held out.
-        val_images: Their number.
-        test_images: Their number.
-        epochs: Trained.
         soft_labels: What the students learned from: "stored" soft labels, a "live" teacher (all
             losses are on its features), or "both"; older records say "live" for both, too.
         teacher: The teacher's row.
         students: Students and controls.
         summary: Over seeds, where there are several.
         ensembles: Averages of students.
-        seconds: The whole run, all sessions together.
-        environment: The machine that finished it.
     """
 
     newest_schema: ClassVar[int] = 1
 
-    run: str
-    data: str
-    train_images: int
-    val_images: int
-    test_images: int
-    epochs: int
     soft_labels: Literal["stored", "live", "both"]
     teacher: TeacherRow
     students: tuple[StudentRow, ...]
     summary: tuple[SummaryRow, ...] = ()
     ensembles: tuple[EnsembleRow, ...] = ()
-    seconds: float
-    environment: Environment

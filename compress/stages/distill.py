@@ -5,15 +5,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from compress.config.distill import DistillConfig, StudentPlan, plan_students
-from compress.environment import read_environment
 from compress.errors import ConfigError
-from compress.files import write_text
 from compress.interrupts import polite_stop
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord
-from compress.runs import RECORD, opened
+from compress.runs import opened
 from compress.stages import taught_by
 from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
@@ -23,6 +21,7 @@ from compress.stages.networks import check_networks
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
 from compress.stages.training_run import (
+    completed,
     finished_record,
     load_splits,
     open_run,
@@ -137,13 +136,12 @@ def distill(
             write_predictions(folder, TEACHER, splits, validation, test)
             labels = splits.test.known_labels
             rows = compare(plans, finished, test, labels)
-            record = DistillRecord(
-                run=folder.name,
-                data=splits.name,
-                train_images=splits.train.count,
-                val_images=splits.validation.count,
-                test_images=splits.test.count,
-                epochs=config.epochs,
+            return completed(
+                run,
+                DistillRecord,
+                splits,
+                config.epochs,
+                device,
                 soft_labels=lessons.kind,
                 teacher=teacher_row(
                     described,
@@ -156,11 +154,6 @@ def distill(
                 students=rows,
                 summary=summarize(rows, gains_by_image(plans, finished, labels)),
                 ensembles=average(finished, splits) if config.ensemble else (),
-                seconds=run.seconds,
-                environment=read_environment(accelerator=accelerator_name(device)),
             )
-            write_text(folder / RECORD, record.to_json())
-            run.finish("complete")
-            return record
 
         return world.from_main(conclude)

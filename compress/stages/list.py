@@ -1,9 +1,7 @@
 """`compress list`: what there is to choose from, and what was made."""
 
-import fcntl
 import re
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +11,7 @@ from compress.config import recipes
 from compress.config.list import ListConfig
 from compress.config.specs import LossTerm
 from compress.errors import InputError
+from compress.locks import is_held
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow
 from compress.records.list import (
@@ -183,7 +182,7 @@ def _run(folder: Path) -> RunEntry:
         return entry.model_copy(
             update={"reason": f"cannot read {error.filename}: {error.strerror}"}
         )
-    stopped = manifest.status == "running" and not _held(folder)
+    stopped = manifest.status == "running" and not is_held(folder / LOCK)
     asked = manifest.config.get("epochs")
     return entry.model_copy(
         update={
@@ -208,13 +207,3 @@ def _best(folder: Path, command: str) -> StudentRow | None:
         rows = TrainRecord.read(folder / RECORD).models
     students = [row for row in rows if row.role == "student"] or rows
     return max(students, key=lambda row: row.val_top1, default=None)
-
-
-def _held(folder: Path) -> bool:
-    """Whether a process is working in a run; a killed one leaves "running" and a free lock."""
-    with suppress(OSError), (folder / LOCK).open(encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False

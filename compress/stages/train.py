@@ -4,16 +4,15 @@ from typing import Any
 
 from compress.config.distill import StudentPlan
 from compress.config.train import TrainConfig
-from compress.environment import read_environment
-from compress.files import write_text
 from compress.interrupts import polite_stop
 from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
-from compress.runs import RECORD, opened
+from compress.runs import opened
 from compress.stages.networks import check_networks
 from compress.stages.summarize import summarize
 from compress.stages.training_run import (
+    completed,
     finished_record,
     load_splits,
     open_run,
@@ -98,20 +97,7 @@ def train(
 
         def conclude() -> TrainRecord:
             rows = tuple(one.row for one in finished)
-            record = TrainRecord(
-                run=folder.name,
-                data=splits.name,
-                train_images=splits.train.count,
-                val_images=splits.validation.count,
-                test_images=splits.test.count,
-                epochs=config.epochs,
-                models=rows,
-                summary=summarize(rows),
-                seconds=run.seconds,
-                environment=read_environment(accelerator=accelerator_name(device)),
-            )
-            write_text(folder / RECORD, record.to_json())
-            run.finish("complete")
-            return record
+            own = {"models": rows, "summary": summarize(rows)}
+            return completed(run, TrainRecord, splits, config.epochs, device, **own)
 
         return world.from_main(conclude)

@@ -1,11 +1,11 @@
 """What `train` and `distill` do alike: find or open the run, load the data."""
 
 import json
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import torch
 from pydantic import ValidationError
 
 from compress.cache import cache_folder
@@ -15,20 +15,25 @@ from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
+from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, Interrupted, unknown
+from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.interrupts import StopRequest
+from compress.locks import wait_until_free
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
-from compress.runs import RECORD, RUNS, Run, checked_file, find_run, is_held, read_manifest
+from compress.records.distill import DistillRecord
+from compress.records.train import TrainRecord
+from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
+from compress.training.device import accelerator_name
 from compress.training.distributed import World
 from compress.training.schedule import Schedule
 
 MEASURED = "data"
 """The normalisation that is measured on the training images."""
-LOOK_AGAIN_SECONDS = 0.5
-"""Between two looks at a run directory that another process holds."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
+Record = TypeVar("Record", TrainRecord, DistillRecord)
 
 
 def as_asked(config: TrainingConfig) -> dict[str, Any]:
@@ -202,14 +207,10 @@ def wait_for(folder: Path, *, progress: Progress, stop: StopRequest) -> None:
     Raises:
         Interrupted: Asked to stop.
     """
-    if is_held(folder):
-        progress.note(f"another process is working in {folder}: waiting for it to end")
-    while is_held(folder):
-        if stop.requested:
-            raise Interrupted(
-                f"stopped while waiting for {folder}", hint="the same command goes on from there"
-            )
-        time.sleep(LOOK_AGAIN_SECONDS)
+    if not wait_until_free(folder / LOCK, tell=progress.note, give_up=lambda: stop.requested):
+        raise Interrupted(
+            f"stopped while waiting for {folder}", hint="the same command goes on from there"
+        )
 
 
 def open_run(
@@ -266,6 +267,46 @@ def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
         raise unknown("normalization", config.normalization, [MEASURED, *NORMALIZATIONS])
     chosen = NORMALIZATIONS[config.normalization]
     return replace(splits, mean=chosen.mean, std=chosen.std)
+
+
+def completed(
+    run: Run,
+    kind: type[Record],
+    splits: Splits,
+    epochs: int,
+    device: torch.device,
+    **results: Any,
+) -> Record:
+    """Write the record of a training that is over, and call its run complete.
+
+    Args:
+        run: Whose students are trained.
+        kind: The record of its command.
+        splits: What it trained on.
+        epochs: How many.
+        device: Where.
+        results: The fields that only this kind of record has.
+
+    Returns:
+        The record, as `--json` shows it.
+
+    Raises:
+        InputError: The run directory cannot be written.
+    """
+    record = kind(
+        run=run.folder.name,
+        data=splits.name,
+        train_images=splits.train.count,
+        val_images=splits.validation.count,
+        test_images=splits.test.count,
+        epochs=epochs,
+        seconds=run.seconds,
+        environment=read_environment(accelerator=accelerator_name(device)),
+        **results,
+    )
+    write_text(run.folder / RECORD, record.to_json())
+    run.finish("complete")
+    return record
 
 
 def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule:

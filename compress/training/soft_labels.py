@@ -16,6 +16,7 @@ from safetensors.numpy import save
 
 from compress.errors import InputError
 from compress.files import write_bytes, write_error, write_text
+from compress.locks import alone
 from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 
 DESCRIPTION = "teacher.json"
@@ -215,13 +216,7 @@ class SoftLabels:
     @contextmanager
     def _filling(self) -> Iterator[None]:
         """Only one process at a time computes answers of this teacher."""
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            lock = (self.folder / "fill.lock").open("a")
-        except OSError as error:
-            raise write_error(self.folder, error) from error
-        with lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with alone(self.folder / "fill.lock"):
             for half in (self.folder / VIEWS).glob(".*.part"):
                 half.unlink(missing_ok=True)  # its writer was killed, or it would hold the lock
             yield

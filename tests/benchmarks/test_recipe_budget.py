@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from compress.runs import Run, is_held
+from compress.locks import is_held
+from compress.runs import LOCK, Run
 from tests.scripts import load_script
 
 POLITE = """
@@ -80,7 +81,7 @@ def test_a_run_that_somebody_works_in_is_waited_for_and_that_is_said_once(
     looks(orphan.close)
     budget = script.Budget(None)
     budget.wait_for(orphan.folder)
-    assert not is_held(orphan.folder)
+    assert not is_held(orphan.folder / LOCK)
     said = f"another process is working in {orphan.folder}: waiting for it to end\n"
     assert capsys.readouterr().err == said
     assert not budget.is_over()

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from compress.locks import is_held
 from compress.records.recipe import RecipeRecord
-from compress.runs import RECORD, Run, is_held
+from compress.runs import LOCK, RECORD, Run
 from tests.conftest import ROOT
 from tests.fake_recipes import DIST, KD, recipe_record
 from tests.fake_run import make_run
@@ -290,7 +291,7 @@ def test_a_run_that_a_killed_script_left_at_work_is_waited_for(
     waited: list[Path] = []
 
     def wait(_budget: Pretend, place: Path) -> None:
-        if is_held(place):
+        if is_held(place / LOCK):
             assert pretend.ran == []
             waited.append(place)
             orphan.close()

@@ -1,0 +1,65 @@
+"""Lock files: one process at a time, and no lock outlives its process."""
+
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from compress.files import write_error
+
+LOOK_AGAIN_SECONDS = 0.5
+"""Between two looks at a file that another process holds."""
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Hold a lock file for a block, after whoever holds it now; its folder is made.
+
+    Args:
+        path: The file; it stays when the block ends, free.
+
+    Raises:
+        InputError: The folder or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("a")
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds a lock file; a killed one leaves it free."""
+    with suppress(OSError), path.open("rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def wait_until_free(
+    path: Path, *, tell: Callable[[str], None], give_up: Callable[[], bool]
+) -> bool:
+    """Let another process that holds a lock file end first.
+
+    Args:
+        path: The file.
+        tell: Called with what is waited for, once, where anything is.
+        give_up: Asked twice a second whether to wait no longer.
+
+    Returns:
+        Whether it is free; False where the waiting was given up.
+    """
+    if not is_held(path):
+        return True
+    tell(f"another process is working in {path.parent}: waiting for it to end")
+    while is_held(path):
+        if give_up():
+            return False
+        time.sleep(LOOK_AGAIN_SECONDS)
+    return True
