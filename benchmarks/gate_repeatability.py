@@ -1,6 +1,6 @@
 """Show that the latency gate does not cry wolf and does not sleep, on a machine under load.
 
-    python benchmarks/gate_repeatability.py [--repeats 30] [--part all|same|slower|ratio]
+    python benchmarks/gate_repeatability.py [--repeats 30] [--part all|same|slower|idle|ratio]
 
 Four experiments on an untrained small_cnn, through the installed command:
 

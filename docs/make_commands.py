@@ -13,6 +13,7 @@ from typer.models import ArgumentInfo, OptionInfo
 
 from compress.cli.app import COMMANDS, start
 from compress.files import write_text
+from compress.models.normalization import NORMALIZATIONS
 
 PAGE = Path(__file__).parent / "commands.md"
 HEAD = """\
@@ -21,11 +22,42 @@ HEAD = """\
 Written by `python docs/make_commands.py` from the program itself; do not edit it by hand.
 
 A flag overrides the recipe, which overrides the default shown here; without `--recipe` it is the
-recipe named like the data, so each named data set has one. Fractions are 0 to 1
-everywhere. `last` names the newest run wherever a run or its artifacts can be given. Exit codes are
-in [design.md](design.md#exit-codes).
+recipe named like the data, so each named data set has one. Fractions are 0 to 1 everywhere.
+`last` names the newest run under `runs/`, and where artifacts are asked for those that were
+exported from it to `exported/<id>`; what `--run-dir` or `--out` put elsewhere is named by its
+folder. Exit codes are in [design.md](design.md#exit-codes).
+
+## What follows a name
+
+Models, losses, runs and files take options of their own: `NAME:key=value,key=value`.
+
+* **A model**: those that `compress list models` shows, as in `mobilenet_v2:width=0.5`. One that
+  `bench --student` times untrained takes `image_size` and `classes`, too.
+* **A loss**: those that `compress list losses` shows; `weight`; and with
+  `ramp_epochs=10,ramp_from=0` the weight goes in a straight line, over so many epochs, from that
+  multiple of it to the whole. Losses on features take `student_taps` and `teacher_taps`: module
+  paths joined by `+`, paired in order.
+* **A run**: `student=LABEL` where it holds several models, `students=all` for an ensemble of
+  them.
+* **A weights file that compress did not write**: `model=NAME` with that model's options;
+  `normalization=NAME`, or `mean=R/G/B` and `std=R/G/B`; `image_size` and `classes`; `entry=KEY`
+  where a checkpoint holds several networks. What compress wrote says all that itself.
+* **An .onnx file that compress did not write**: `normalization`, or `mean` and `std`;
+  `role=teacher`, `student` or `control`; `name`.
+
+A normalization is one of NORMALIZATION_NAMES.
+
+A folder of images holds `train/<class>/*`, `test/<class>/*` and perhaps `val/<class>/*`; for
+bench and gate it may also be plain `<class>/*`, or pictures without labels.
+
 """
 KINDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
+
+
+def _head() -> str:
+    """What stands before the commands."""
+    names = ", ".join(f"`{name}`" for name in NORMALIZATIONS)
+    return HEAD.replace("NORMALIZATION_NAMES", names)
 
 
 @dataclass(frozen=True)
@@ -152,7 +184,7 @@ def _program() -> str:
 def page() -> str:
     """The whole page as Markdown."""
     sections = [_section(name, function) for name, function in commands().items()]
-    return "\n".join([HEAD, _program(), *sections]).rstrip() + "\n"
+    return "\n".join([_head(), _program(), *sections]).rstrip() + "\n"
 
 
 if __name__ == "__main__":

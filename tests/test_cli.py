@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compress import errors
-from compress.version import VERSION
+from compress.version import VERSION, install_hint
 from tests.conftest import ROOT, RunCli
 
 FAKE = """
@@ -177,7 +177,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
     assert finished.code == 4
     last = finished.stderr.splitlines()[-2]
     assert re.fullmatch(r"error: this command needs \w+, which is not installed", last)
-    assert finished.stderr.endswith('hint: pip install "compress-edge[train]"\n')
+    assert finished.stderr.endswith(f"hint: {install_hint('train')}\n")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

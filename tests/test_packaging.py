@@ -16,7 +16,7 @@ import pytest
 
 from compress import runtime
 from compress.measure.golden import Golden, save_golden
-from compress.version import VERSION
+from compress.version import VERSION, install_hint
 from tests.conftest import CALLER, ROOT
 from tests.test_architecture import WORKSTATION
 from tests.tiny_models import coloured_images, write_classifier, write_folder
@@ -230,7 +230,7 @@ def test_predict_names_the_class_of_a_picture(device: Device, artifact: Path, im
 def test_what_needs_a_workstation_says_how_to_become_one(device: Device, command: str) -> None:
     finished = device.compress(command, check=False)
     assert finished.returncode == 4
-    assert finished.stderr.endswith('hint: pip install "compress-edge[train]"\n')
+    assert finished.stderr.endswith(f"hint: {install_hint('train')}\n")
 
 
 @pytest.mark.parametrize("command", ["bench", "gate", "check", "predict", "distill", "export"])

@@ -17,7 +17,7 @@ from typer.core import TyperCommand
 
 from compress.cli.output import speaks
 from compress.errors import CompressError, ConfigError, Interrupted
-from compress.version import VERSION
+from compress.version import VERSION, install_hint
 
 COMMANDS = {
     "train": "compress.cli.train:train",
@@ -110,7 +110,7 @@ def fail(error: BaseException) -> NoReturn:
     if isinstance(error, ModuleNotFoundError) and _missing_extra(error.name):
         sys.stderr.write(
             f"error: this command needs {error.name}, which is not installed\n"
-            'hint: pip install "compress-edge[train]"\n'
+            f"hint: {install_hint('train')}\n"
         )
         raise typer.Exit(4)
     if isinstance(error, MemoryError):

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver, speaks
+from compress.cli.output import deliver, note_recipe, speaks
 
 
 def distill(
@@ -162,8 +162,8 @@ def distill(
 
         require_tensorboard()
     with make_progress(quiet or not speaks()) as progress:
-        if config.recipe and not config.resume:
-            progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
+        if not config.resume:
+            note_recipe(progress, config.recipe)
         place = named_folder(config, "distill")
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run

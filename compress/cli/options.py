@@ -36,8 +36,8 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Where CIFAR lies or is downloaded to; later commands find it again "
-        "[default: $COMPRESS_DATA].",
+        help="The folder where CIFAR lies, or is downloaded to by what trains; later commands find "
+        "it again [default: looked for in $COMPRESS_DATA and the cache, downloaded to the cache].",
         rich_help_panel=DATA,
     ),
 ]

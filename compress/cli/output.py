@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from compress.progress import Progress
+
 LOG_WIDTH = 132
 """What the logs of CI jobs show without breaking lines; every table has its full form there."""
 
@@ -24,6 +26,12 @@ class Writable(Protocol):
 def speaks() -> bool:
     """Whether this process tells the user anything: of those torchrun started, the first does."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def note_recipe(progress: "Progress", recipe: str | None) -> None:
+    """Say which recipe fills what no flag says, also where nobody named it."""
+    if recipe:
+        progress.note(f"recipe {recipe}; flags replace its settings one by one")
 
 
 def deliver(record: Writable, *, json: str | None, table: "Callable[[], RenderableType]") -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver, speaks
+from compress.cli.output import deliver, note_recipe, speaks
 
 
 def soft_labels(
@@ -62,5 +62,6 @@ def soft_labels(
     from compress.stages.soft_labels import soft_labels as stage
 
     with make_progress(quiet or not speaks()) as progress:
+        note_recipe(progress, config.teacher_training.recipe)
         record = stage(config, progress=progress)
     deliver(record, json=json, table=lambda: table(record))

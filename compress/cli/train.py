@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver, speaks
+from compress.cli.output import deliver, note_recipe, speaks
 
 
 def train(
@@ -76,8 +76,8 @@ def train(
 
         require_tensorboard()
     with make_progress(quiet or not speaks()) as progress:
-        if config.recipe and not config.resume:
-            progress.note(f"recipe {config.recipe}; flags replace its settings one by one")
+        if not config.resume:
+            note_recipe(progress, config.recipe)
         place = named_folder(config, "train")
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run

@@ -11,6 +11,7 @@ import numpy as np
 from compress.data.images import ImageSet, stratify
 from compress.errors import MachineError
 from compress.progress import Progress
+from compress.version import install_hint
 
 TEST_IMAGES = 360
 TEST_SEED = 0
@@ -42,7 +43,7 @@ def read(
     except ImportError as error:
         raise MachineError(
             "the digits images come with scikit-learn, which is not installed",
-            hint='pip install "compress-edge[train]"',
+            hint=install_hint("train"),
         ) from error
     raw = load_digits()
     grey = (raw.images.astype(np.int64) * 255 + 8) // 16

@@ -9,6 +9,7 @@ from compress.errors import MachineError
 from compress.files import atomic_path
 from compress.records.distill import StudentRow
 from compress.records.run import EpochRecord
+from compress.version import install_hint
 
 FILE_NAME = "events.out.tfevents.compress"
 FILE_VERSION = "brain.Event:2"
@@ -25,7 +26,7 @@ def require_tensorboard() -> None:
     if find_spec("tensorboard") is None:
         raise MachineError(
             "--tensorboard needs tensorboard, which is not installed",
-            hint='pip install "compress-edge[tensorboard]"',
+            hint=install_hint("tensorboard"),
         )
 
 

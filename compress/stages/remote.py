@@ -17,7 +17,7 @@ from compress.measure.artifact import GOLDEN, MODEL_FILES
 from compress.progress import Progress
 from compress.records.bench import BenchModel, BenchRecord, HostRow, HostTimes, Ratio, Times
 from compress.stages.bench_rows import Row
-from compress.version import VERSION
+from compress.version import VERSION, WHEEL
 
 CONNECT_SECONDS = 10
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11", "python")
@@ -91,7 +91,7 @@ class Connection:
             except json.JSONDecodeError as error:
                 raise MachineError(
                     f"{self.host} answered with no record: {done.stdout[-200:]!r}",
-                    hint=f"install compress-edge=={VERSION} there",
+                    hint=f"install {WHEEL} there",
                 ) from error
         if done.returncode == UNREACHABLE:
             raise _unreachable(self.host, done.stderr)
@@ -142,6 +142,14 @@ def named(host: str) -> tuple[str, str]:
     return (name, python) if colon and python.startswith(("/", "~/")) else (host, "")
 
 
+def _installing(python: str) -> str:
+    """How another host gets this version: with the wheel that a clone makes."""
+    return (
+        f"run there: {python} -m pip install {WHEEL}, "
+        "which `pip wheel --no-deps --wheel-dir wheels .` writes in a clone"
+    )
+
+
 def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
     names = [_home(python)] if python else list(PYTHONS)
     done = _ssh(host, options, PROBE.format(pythons=" ".join(names), mark=MARK))
@@ -154,14 +162,14 @@ def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
         if detail != VERSION:
             raise MachineError(
                 f"{host} has compress-edge {detail}, this is {VERSION}",
-                hint=f"run there: {lines[1]} -m pip install compress-edge=={VERSION}",
+                hint=_installing(lines[1]),
             )
         return Connection(host, options, lines[1], lines[2])
     if state == "bare":
         raise MachineError(
             f"{host} has {detail} but not the package",
-            hint=f"run there: {detail} -m pip install compress-edge=={VERSION}; for an "
-            f"environment of its own: --on {host}:/path/to/bin/python",
+            hint=f"{_installing(detail)}; for an environment of its own: "
+            f"--on {host}:/path/to/bin/python",
         )
     older = f" ({detail} is older)" if detail else ""
     raise MachineError(

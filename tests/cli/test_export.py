@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.version import install_hint
 from tests.conftest import RunCli
 from tests.trained_run import exported_workspace, save_outliers
 
@@ -70,4 +71,4 @@ def test_bad_input_is_one_line_and_its_code(
 def test_without_torch_the_line_that_installs_it_is_shown(run_cli: RunCli, place: Path) -> None:
     finished = run_cli("export", "last", cwd=place, code="import sys\nsys.modules['torch'] = None")
     assert finished.code == 4
-    assert 'pip install "compress-edge[train]"' in finished.stderr
+    assert install_hint("train") in finished.stderr

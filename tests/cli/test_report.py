@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.version import install_hint
 from tests.conftest import RunCli
 from tests.fake_run import make_run
 
@@ -59,4 +60,4 @@ sys.meta_path.insert(0, Absent())
 """
     finished = run_cli("report", "one", cwd=here, code=block)
     assert finished.code == 4
-    assert 'pip install "compress-edge[train]"' in finished.stderr
+    assert install_hint("train") in finished.stderr

@@ -10,6 +10,7 @@ from compress.data import digits
 from compress.data.images import ImageSet
 from compress.errors import MachineError
 from compress.progress import Silent
+from compress.version import install_hint
 
 
 def read(split: str) -> ImageSet:
@@ -49,4 +50,4 @@ def test_without_scikit_learn_the_line_that_installs_it_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(MachineError, match="scikit-learn") as caught:
         read("test")
-    assert "compress-edge[train]" in caught.value.hint
+    assert caught.value.hint == install_hint("train")

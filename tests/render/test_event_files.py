@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from compress.errors import InputError, MachineError
 from compress.render import event_files
 from compress.render.event_files import FILE_NAME, write_event_files
+from compress.version import install_hint
 from tests.fake_run import epochs, student
 
 ROWS = [student("small_cnn", top1=0.91, selected_epoch=2), student("small_cnn-control")]
@@ -74,7 +75,7 @@ def test_without_tensorboard_the_line_that_installs_it_is_shown(
     monkeypatch.setattr(event_files, "find_spec", lambda _name: None)
     with pytest.raises(MachineError) as caught:
         write_event_files(tmp_path, EPOCHS, ROWS)
-    assert caught.value.hint == 'pip install "compress-edge[tensorboard]"'
+    assert caught.value.hint == install_hint("tensorboard")
 
 
 def test_a_folder_that_cannot_be_made_is_an_input_error(tmp_path: Path) -> None:

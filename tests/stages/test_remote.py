@@ -19,7 +19,7 @@ from compress.stages import remote
 from compress.stages.bench import bench
 from compress.stages.bench_rows import Row, collect
 from compress.stages.gate import gate
-from compress.version import VERSION
+from compress.version import WHEEL
 from tests.fake_bench import ratio, record, row
 from tests.ssh_host import SSHD, Host, client, free_port, serving
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
@@ -245,8 +245,13 @@ def test_what_fails_there_fails_here_with_the_hosts_name(device: Host, tmp_path:
     ("new", "version", "said", "hint"),
     [
         (False, None, "no Python 3.11 or newer", "--on device:/path/to/bin/python"),
-        (True, None, "but not the package", "-m pip install compress-edge=="),
-        (True, "0.0.1", "has compress-edge 0.0.1, this is", f"compress-edge=={VERSION}"),
+        (True, None, "but not the package", "-m pip install compress_edge-"),
+        (
+            True,
+            "0.0.1",
+            "has compress-edge 0.0.1, this is",
+            f"pip install {WHEEL}",
+        ),
     ],
 )
 def test_what_the_host_lacks_is_said_with_what_to_do(
