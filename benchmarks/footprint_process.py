@@ -25,14 +25,18 @@ def memory(key: str) -> int:
 
 
 def run(out: Path, begun: float, until: str, arguments: list[str]) -> None:
-    """Run the command; note when the first step was done, what was imported by then, and memory."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
+    """Run the command; note when the first step was done, what was imported by then, and memory.
 
+    A student's own steps count, not those by which formats are tried before it is made.
+    """
     from compress.cli.app import main
+    from compress.training.learner import Learner
 
     seen: dict[str, Any] = {}
+    step = Learner.step
 
-    def stepped(*_: object) -> None:
+    def stepped(learner: Learner, *arguments: Any, **named: Any) -> None:
+        step(learner, *arguments, **named)
         if not seen:
             seen["first_step_seconds"] = time.time() - begun
             seen["begun_bytes"] = memory("VmHWM")
@@ -41,7 +45,7 @@ def run(out: Path, begun: float, until: str, arguments: list[str]) -> None:
                 raise KeyboardInterrupt
         seen["trained_bytes"] = memory("VmHWM")
 
-    register_optimizer_step_post_hook(stepped)
+    Learner.step = stepped  # type: ignore[method-assign, assignment]
     sys.argv = ["compress", *arguments]
     try:
         main()

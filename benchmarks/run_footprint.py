@@ -124,6 +124,21 @@ def activation_bytes(
     return sum(kept.values())
 
 
+def at_hand(cache: Path) -> dict[str, int]:
+    """What a start may find: remembered trials with the time they were noted, and stored views.
+
+    Raises:
+        SystemExit: There is no trial of a student, or no view.
+    """
+    trials = {path: path.read_text(encoding="utf-8") for path in (cache / "formats").glob("*.json")}
+    views = sorted(cache.glob("soft-labels/*/views/*.safetensors"))
+    tried = [path for path, text in trials.items() if '"purpose": "student"' in text]
+    if not tried or not views:
+        raise SystemExit(f"{len(tried)} trials and {len(views)} views after the first start")
+    noted = {path.name: path.stat().st_mtime_ns for path in trials}
+    return noted | dict.fromkeys((path.name for path in views), 0)
+
+
 def busy_before(seconds: float = 1.0) -> bool:
     """Whether others use the processors of this machine now."""
 
@@ -146,6 +161,7 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
     arguments += ["--run-dir", str(folder / "run"), "--restart"]
     disturbed = busy_before()
     told_by(folder, "run", "first", *arguments, expected=130)
+    ready = at_hand(folder / "cache")
     names = folder / "modules.txt"
     starts, bare = [], []
     for _ in range(asked.starts):
@@ -154,6 +170,10 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
         names.write_text("\n".join(start["modules"]), encoding="utf-8")
         bare.append(told_by(folder, "imports", names))
     told = told_by(folder, "run", "all", *arguments)
+    if at_hand(folder / "cache") != ready:
+        raise SystemExit(
+            "a start was measured that tried or answered what the first one had stored"
+        )
     record = DistillRecord.read(folder / "run" / RECORD)
     manifest = read_manifest(folder / "run")
     saved = checkpoints.load(folder / "run" / CHECKPOINT)

@@ -227,7 +227,7 @@ class Limit:
         model = build(pair.student)
         kind.convert(model)
         model, images = self._placed(model.train(), kind)
-        forward = torch.compile(model) if kind.compiled else model
+        forward = kind.forward(model)
         optimizer = torch.optim.SGD(
             model.parameters(),
             lr=0.01,

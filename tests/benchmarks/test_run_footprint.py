@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,25 @@ def test_nothing_but_libraries_comes_on_top(record: FootprintRecord) -> None:
 def test_a_run_begins_soon_after_its_imports(record: FootprintRecord) -> None:
     """Both are measured alike, so that a slow machine is no failure; 5 s is the target."""
     assert record.first_step_seconds < 3 * record.imports_seconds + 2
+
+
+def test_starts_without_a_remembered_trial_or_a_stored_view_are_no_measurement(
+    footprint: Any, tmp_path: Path
+) -> None:
+    formats, views = tmp_path / "formats", tmp_path / "soft-labels" / "teacher" / "views"
+    for folder in (formats, views):
+        folder.mkdir(parents=True)
+    (formats / "a.json").write_text('{"question": {"purpose": "teacher"}}')
+    (views / "v.safetensors").write_bytes(b"")
+    with pytest.raises(SystemExit, match="0 trials and 1 views"):
+        footprint.at_hand(tmp_path)
+    (formats / "b.json").write_text('{"question": {"purpose": "student"}}')
+    before = footprint.at_hand(tmp_path)
+    assert sorted(before) == ["a.json", "b.json", "v.safetensors"]
+    os.utime(views / "v.safetensors", ns=(1, 1))  # read again
+    assert footprint.at_hand(tmp_path) == before
+    os.utime(formats / "b.json", ns=(1, 1))  # tried again
+    assert footprint.at_hand(tmp_path) != before
 
 
 def test_each_kept_block_is_counted_once_and_weights_not_at_all(
