@@ -87,6 +87,7 @@ def train_students(
     world = place.world
     check_batch(schedule.batch_size, images=splits.train.count, world=world)
     _check_ranks(run, world)
+    _check_device(run, place)
     run.begin()
     images = TrainingImages(splits.train, device=place.device, workers=schedule.workers)
     source = source_of(images)
@@ -242,6 +243,21 @@ def _check_ranks(run: Run, world: World) -> None:
         raise ConfigError(
             f"{run.folder} was begun on {_ranks(begun)}, this is {_ranks(world.size)}",
             hint=f"use torchrun --nproc-per-node {begun}, or begin anew with --restart",
+        )
+
+
+def _check_device(run: Run, place: Workplace) -> None:
+    """Note the kind of device, or refuse another: number formats and kernels are part of a result.
+
+    Raises:
+        ConfigError: The run was begun on another.
+    """
+    here = place.device.type
+    begun = place.world.from_main(lambda: str(run.choose("device", lambda: here)))
+    if begun != here:
+        raise ConfigError(
+            f"{run.folder} was begun on {begun}, this is {here}",
+            hint=f"go on where there is {begun}, or begin anew with --restart",
         )
 
 

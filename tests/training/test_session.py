@@ -351,19 +351,6 @@ def test_memory_that_runs_out_outside_a_step_is_no_bug(
     assert caught.value.hint.startswith(remedy)
 
 
-def test_the_number_of_ranks_is_part_of_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with monkeypatch.context() as patch:
-        kill_at_save(patch, 1)
-        with pytest.raises(Killed):
-            train(tmp_path)
-    monkeypatch.setattr(World, "from_main", lambda _, decide: decide())
-    with pytest.raises(ConfigError, match="was begun on 1 rank, this is 2 ranks") as caught:
-        train(tmp_path, world=World(rank=0, size=2))
-    assert "--nproc-per-node 1" in caught.value.hint
-
-
 def test_a_checkpoint_is_let_go_of_once_it_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
