@@ -21,19 +21,20 @@ class StopRequest:
 class _Listener:
     """Hears the signals of this process: the first is a request, the second interrupts."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], unit: str) -> None:
         self.stop = StopRequest()
         self._tell = tell
+        self._unit = unit
 
     def __call__(self, _number: int, _frame: FrameType | None) -> None:
         if self.stop.requested:
             raise KeyboardInterrupt
         self.stop.requested = True
-        self._tell("stopping after this epoch is saved; once more to stop now")
+        self._tell(f"stopping after this {self._unit} is saved; once more to stop now")
 
 
 @contextmanager
-def polite_stop(tell: Callable[[str], None]) -> Iterator[StopRequest]:
+def polite_stop(tell: Callable[[str], None], *, unit: str = "epoch") -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a request; the second interrupts at once.
 
     Inside another such block it is the same request: a training that is part of a longer work ends
@@ -41,6 +42,7 @@ def polite_stop(tell: Callable[[str], None]) -> Iterator[StopRequest]:
 
     Args:
         tell: Called with one line when the first signal comes.
+        unit: What is finished and saved before the end.
 
     Raises:
         KeyboardInterrupt: From inside the block, at the second signal.
@@ -49,7 +51,7 @@ def polite_stop(tell: Callable[[str], None]) -> Iterator[StopRequest]:
     if isinstance(outer, _Listener):
         yield outer.stop
         return
-    listener = _Listener(tell)
+    listener = _Listener(tell, unit)
     try:
         previous = {
             number: signal.signal(number, listener) for number in (signal.SIGINT, signal.SIGTERM)

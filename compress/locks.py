@@ -5,22 +5,38 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
+from compress.errors import Interrupted
 from compress.files import write_error
 
 LOOK_AGAIN_SECONDS = 0.5
 """Between two looks at a file that another process holds."""
 
 
+def nobody(_: str) -> None:
+    """Tells nobody."""
+
+
+def never() -> bool:
+    """Does not give up."""
+    return False
+
+
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(
+    path: Path, *, tell: Callable[[str], None] = nobody, give_up: Callable[[], bool] = never
+) -> Iterator[None]:
     """Hold a lock file for a block, after whoever holds it now; its folder is made.
 
     Args:
         path: The file; it stays when the block ends, free.
+        tell: As in `wait_until_free`.
+        give_up: As in `wait_until_free`.
 
     Raises:
         InputError: The folder or the file cannot be made.
+        Interrupted: The waiting was given up.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,8 +44,23 @@ def alone(path: Path) -> Iterator[None]:
     except OSError as error:
         raise write_error(path.parent, error) from error
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _taken(lock):
+            if not wait_until_free(path, tell=tell, give_up=give_up):
+                raise Interrupted(
+                    f"stopped while waiting for {path.parent}",
+                    hint="the same command goes on from there",
+                )
+            tell = nobody
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    """Take a lock if nobody has it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_held(path: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import torch
 
 from compress.config.distill import distill_config
-from compress.errors import InputError
+from compress.errors import CompressError, InputError
 from compress.runs import Run, read_epochs
 from compress.stages.distill import distill
 from compress.stages.training_run import open_run, pin_data
@@ -182,6 +182,32 @@ def failed(world: World, error: Exception) -> tuple[str, str, bool]:
     raise AssertionError("nobody failed")
 
 
+class Failing(Teacher):
+    """A teacher whose answers to a view fail on one rank."""
+
+    def fail_on(self, rank: int) -> "Failing":
+        """Say on which."""
+        self._failing = self._world.rank == rank
+        return self
+
+    def _average(self, *arguments: Any, **named: Any) -> Any:
+        if self._failing:
+            raise InputError("no answer")
+        return super()._average(*arguments, **named)
+
+
+def no_answer(world: World, folder: Path, teacher: Teacher, rank: int) -> tuple[str, str, bool]:
+    """What a rank meets where one alone cannot answer its share of a view."""
+    failing = Failing(
+        teacher.members, tiny.digits(), device=tiny.CPU, batch_size=64, world=world
+    ).fail_on(rank)
+    try:
+        labels(world, folder / f"no-answer-{rank}", failing)
+    except CompressError as met:
+        return type(met).__name__, met.message, met.told
+    raise AssertionError("nobody failed")
+
+
 def other_images(world: World, folder: Path) -> str:
     """What a rank is told that has other images than rank 0."""
     config = distill_config({"data": "digits"})
@@ -224,6 +250,7 @@ def one_rank(rank: int, size: int, folder: Path, port: str) -> None:
     tempfile.mkstemp = make_file
     seen["agree"] = [world.agree(world.rank == 1), world.agree(False)]
     seen["from main"] = world.from_main(lambda: f"rank {world.rank} decides")
+    seen["no answer"] = [no_answer(world, folder, teacher, rank) for rank in range(size)]
     seen["failed"] = [failed(world, error) for error in (InputError("no room"), OSError("full"))]
     seen["other images"] = other_images(world, folder)
     seen["sum"] = world.sum(torch.tensor([1.0, float(world.rank)])).tolist()

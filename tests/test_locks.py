@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compress.errors import InputError
+from compress.errors import InputError, Interrupted
 from compress.locks import alone, is_held, wait_until_free
 
 HOLDER = """
@@ -62,6 +62,20 @@ def test_a_second_process_gets_in_only_after_the_first(
         other.kill()
         assert second.stdout.readline() == "held\n"
         second.kill()
+
+
+def test_waiting_to_be_alone_can_be_given_up(
+    other: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    said: list[str] = []
+    lock = tmp_path / "place" / "lock"
+    assert other.poll() is None
+    with (
+        pytest.raises(Interrupted, match="stopped while waiting for"),
+        alone(lock, tell=said.append, give_up=lambda: True),
+    ):
+        pass
+    assert said == [f"another process is working in {lock.parent}: waiting for it to end"]
 
 
 def test_a_lock_that_cannot_be_made_is_named(tmp_path: Path) -> None:

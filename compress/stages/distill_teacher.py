@@ -188,6 +188,7 @@ class TeacherSearch:
             self.splits,
             self.folder,
             self.place,
+            views=self.views,
             limit_mib=self.config.soft_labels_limit_mib,
             batch_size=self.config.batch_size,
             amp=self.config.amp,

@@ -1,6 +1,8 @@
 """`compress soft-labels`: a teacher's answers, computed ahead of time."""
 
+from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NoReturn
 
 from compress.cache import cache_folder
@@ -8,6 +10,7 @@ from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.train import TrainConfig
 from compress.data import registry as data
 from compress.data.images import Splits
+from compress.data.views import View
 from compress.errors import ConfigError, Interrupted
 from compress.interrupts import polite_stop
 from compress.progress import Progress, Silent
@@ -19,7 +22,8 @@ from compress.training.distributed import join
 from compress.training.inputs import TrainingImages
 from compress.training.members import Member
 from compress.training.schedule import training_view
-from compress.training.soft_labels import list_sets
+from compress.training.soft_labels import SoftLabels, list_sets
+from compress.training.teachers import Teacher
 from compress.training.workplace import Workplace
 
 
@@ -55,6 +59,10 @@ def soft_labels(
         progress=progress,
     )
 
+    views = [
+        training_view(splits, config.augmentation, seed=config.view_seed, number=number)
+        for number in range(config.views)
+    ]
     members = _members(config, splits, progress)
     folder = config.soft_labels or cache_folder() / "soft-labels"
     with ExitStack() as held:
@@ -63,6 +71,7 @@ def soft_labels(
             splits,
             folder,
             place,
+            views=views,
             limit_mib=config.soft_labels_limit_mib,
             batch_size=config.batch_size,
             amp=config.amp,
@@ -71,8 +80,7 @@ def soft_labels(
             held=held,
         )
         images = TrainingImages(splits.train, device=place.device, workers=config.workers)
-        source = Teaching(stored, teacher, images, place)
-        filled = _fill(config, source, splits, place)
+        filled = _fill(views, stored, teacher, images, place)
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,
@@ -104,21 +112,27 @@ def _members(config: SoftLabelsConfig, splits: Splits, progress: Progress) -> li
     )
 
 
-def _fill(config: SoftLabelsConfig, source: Teaching, splits: Splits, place: Workplace) -> int:
+def _fill(
+    views: Sequence[View],
+    stored: SoftLabels,
+    teacher: Teacher,
+    images: TrainingImages,
+    place: Workplace,
+) -> int:
     """Fill the views that are missing or damaged, and count them.
 
     Raises:
         Interrupted: Any rank was asked to stop before the last view.
     """
     filled = 0
-    with polite_stop(place.progress.note) as stop:
-        for number in range(config.views):
-            view = training_view(splits, config.augmentation, seed=config.view_seed, number=number)
+    with polite_stop(place.progress.note, unit="view") as stop:
+        source = Teaching(stored, teacher, images, replace(place, stop=stop))
+        for number, view in enumerate(views, 1):
             filled += source.fill(view)
             stopping = place.world.agree(stop.requested)
-            if stopping and number + 1 < config.views:
+            if stopping and number < len(views):
                 raise Interrupted(
-                    f"stopped after view {number + 1} of {config.views}, which is stored",
+                    f"stopped after view {number} of {len(views)}, which is stored",
                     hint="the same command goes on from there",
                 )
     return filled

@@ -9,6 +9,7 @@ from typing import Any
 from compress.config.specs import ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
+from compress.data.views import View
 from compress.errors import ConfigError, InputError
 from compress.models import registry as models
 from compress.progress import Progress
@@ -24,9 +25,10 @@ from compress.runs import (
     is_run,
     newest_complete,
 )
+from compress.training.formats import FORCED, Format
 from compress.training.members import Member, read_member
 from compress.training.opening import check_accuracy, open_soft_labels
-from compress.training.soft_labels import MIB, SoftLabels
+from compress.training.soft_labels import MIB, SoftLabels, make_room
 from compress.training.teachers import Teacher, Trust
 from compress.training.workplace import Workplace
 
@@ -245,12 +247,44 @@ def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
     return members
 
 
+def _stored_format(
+    teacher: Teacher,
+    folder: Path,
+    views: Sequence[View],
+    amp: str,
+    tell: Callable[[str], None],
+) -> Trust | None:
+    """The number format in which all views are stored, perhaps by a machine that is faster in it.
+
+    Args:
+        teacher: Who answered.
+        folder: Of all soft labels.
+        views: Those it will be asked about.
+        amp: As given to `--amp`, which may leave only one.
+        tell: Told, in one line, of a format that holds some of them.
+    """
+    for dtype in FORCED.get(amp, ("float32", "bfloat16", "float16")):
+        stored = SoftLabels(folder / teacher.key_in(dtype), limit_bytes=0)
+        held = sum(stored.has(view.digest) for view in views)
+        try:
+            described = stored.description() if held else None
+        except InputError:
+            continue
+        if described and held == len(views):
+            chosen = Format(dtype=dtype)
+            return Trust(chosen, described.format_agreement, described.format_probability_error)
+        if described:
+            tell(f"soft labels in {dtype} hold {held} of {len(views)} views")
+    return None
+
+
 def make_teacher(
     members: Sequence[Member],
     splits: Splits,
     folder: Path,
     place: Workplace,
     *,
+    views: Sequence[View],
     limit_mib: int,
     batch_size: int,
     amp: str,
@@ -265,6 +299,7 @@ def make_teacher(
         splits: The data.
         folder: Of all soft labels.
         place: Where to compute.
+        views: Those it will be asked about.
         limit_mib: Size that folder may grow to.
         batch_size: Images per forward pass.
         amp: As given to `--amp`.
@@ -278,8 +313,12 @@ def make_teacher(
     world = place.world
     teacher = Teacher(members, splits, device=place.device, batch_size=batch_size, world=world)
 
+    def trust() -> dict[str, Any]:
+        stored = _stored_format(teacher, folder, views, amp, place.progress.note)
+        return asdict(stored or teacher.choose_format(cache, amp))
+
     def decide() -> Any:
-        return choose("format of the teacher", lambda: asdict(teacher.choose_format(cache, amp)))
+        return choose("format of the teacher", trust)
 
     teacher.trust = Trust.from_state(world.from_main(decide))
 
@@ -287,6 +326,13 @@ def make_teacher(
         stored, described = open_soft_labels(
             teacher, folder, limit_bytes=limit_mib * MIB, tell=place.progress.note
         )
+        needed = {stored.view_path(view.digest) for view in views}
+        removed = make_room(folder, limit_mib * MIB, keep=needed)
+        if removed:
+            place.progress.note(
+                f"{folder} is kept within {limit_mib} MiB: its {len(removed)} views that were not "
+                "used for longest are removed"
+            )
         held.enter_context(stored.in_use())
         return stored, described
 

@@ -1,6 +1,7 @@
 """The source students learn from: stored answers, computed where they are missing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from compress.data.views import View
-from compress.errors import ConfigError
+from compress.errors import CompressError, ConfigError
 from compress.models.feature_hooks import tapped
 from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.memory import in_parts
@@ -106,7 +107,17 @@ class Teaching:
         if self._place.world.size > 1:
             return self._together(view)
         fill = None if self._teacher is None else (lambda: self._answer(view))
-        return self.stored.obtain(view.digest, fill, tell=self._place.progress.note)
+        return self._stored(view, fill)
+
+    def _stored(
+        self, view: View, fill: Callable[[], NDArray[np.float32]] | None
+    ) -> tuple[NDArray[np.float16], bool]:
+        return self.stored.obtain(
+            view.digest,
+            fill,
+            tell=self._place.progress.note,
+            give_up=lambda: self._place.stop.requested,
+        )
 
     def _answer(self, view: View) -> NDArray[np.float32]:
         if self._teacher is None:
@@ -135,12 +146,18 @@ class Teaching:
 
         def stored() -> tuple[NDArray[np.float16], bool] | None:
             fill = None if self._teacher is None else asking
-            return self.stored.obtain(view.digest, fill, tell=self._place.progress.note)
+            return self._stored(view, fill)
 
         obtained = world.from_main(stored)
-        if obtained is None:
+        if obtained is not None:
+            return obtained
+        try:
             self._answer(view)
-            obtained = world.from_main(stored)
+        except Exception:
+            with suppress(CompressError):
+                world.from_main(stored)  # rank 0 failed, too, and tells everybody
+            raise
+        obtained = world.from_main(stored)
         if obtained is None:
             raise ValueError("rank 0 asked twice")
         return obtained

@@ -101,6 +101,24 @@ class World:
             raise decided[0]
         return cast("Decision", decided[0])
 
+    def fail_together(self, failed: Exception | None) -> None:
+        """End on every rank what failed on one, before they wait for each other.
+
+        Args:
+            failed: What went wrong on this rank, or None.
+
+        Raises:
+            Exception: `failed` itself; only its rank tells it.
+            MachineError: On the ranks where nothing went wrong.
+        """
+        if not self.agree(failed is not None):
+            return
+        if failed is not None:
+            raise failed
+        error = MachineError("another rank failed, and says why itself")
+        error.told = True
+        raise error
+
     def gather_rows(self, rows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Concatenate every rank's rows, in rank order, on every rank.
 

@@ -33,6 +33,13 @@ POINTWISE_MAP = 8
 """Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
 
+FORCED = {"off": ("float32",), "bf16": ("bfloat16",), "fp16": ("float16",)}
+"""What `--amp` leaves where it is not "auto"."""
+RECOMPILES = 256
+"""Versions that the compiler may keep of one class's forward pass. PyTorch's limit is 8; each size
+of a network is one, each format another, and what is beyond the limit runs uncompiled, unsaid."""
+
+
 @dataclass(frozen=True)
 class Format:
     """How a model computes.
@@ -81,6 +88,17 @@ class Format:
         if self.float32_depthwise != "none":
             depthwise_in_float32(model, strided_only=self.float32_depthwise == "strided")
 
+    def forward(self, model: nn.Module) -> Callable[..., Any]:
+        """A model as this format calls it."""
+        if not self.compiled:
+            return model
+        import torch._dynamo.config as limits
+
+        limits.recompile_limit = max(limits.recompile_limit, RECOMPILES)
+        limits.accumulated_recompile_limit = max(limits.accumulated_recompile_limit, RECOMPILES)
+        compiled: Callable[..., Any] = torch.compile(model)
+        return compiled
+
     def __str__(self) -> str:
         words = ["NHWC" if self.channels_last else "NCHW", self.dtype]
         words += {
@@ -100,9 +118,8 @@ def dtypes(amp: str, device: torch.device) -> list[str]:
         amp: "auto", "off", "bf16" or "fp16".
         device: Where it will run.
     """
-    forced = {"off": ["float32"], "bf16": ["bfloat16"], "fp16": ["float16"]}
-    if amp in forced:
-        return forced[amp]
+    if amp in FORCED:
+        return list(FORCED[amp])
     # Older GPUs compute bfloat16 by way of float32, which PyTorch counts as support by default.
     if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return ["float32", "float16"]

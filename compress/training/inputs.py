@@ -1,9 +1,10 @@
 """Images on their way into a model: resident uint8, augmented in batches, normalised per model."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,12 +16,36 @@ from compress.data.transfer import on_device
 from compress.data.views import View
 from compress.training.device import resident
 
+Prepared = TypeVar("Prepared")
 TOGETHER_BYTES = {"cpu": 2**20, "cuda": 2**24}
 """Small batches are augmented several at a time, up to so many bytes of images.
 
 With crop and flip on two cores: batches of 64 in a third of the time at 8 pixels, of 128 in two
 thirds at 32; more at once gains little. On a GPU there are fewer kernels to launch.
 """
+
+
+def _ahead(
+    prepare: Callable[[int], Prepared], numbers: Iterable[int], workers: int
+) -> Iterator[Prepared]:
+    """What is made of each number, in their order.
+
+    Args:
+        prepare: Makes it.
+        numbers: Of what.
+        workers: Threads that make so many ahead; 0 makes each when it is asked for.
+    """
+    if workers == 0:
+        yield from map(prepare, numbers)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        ahead: deque[Future[Prepared]] = deque()
+        for number in numbers:
+            ahead.append(pool.submit(prepare, number))
+            if len(ahead) > workers:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
 
 
 class Normalize:
@@ -101,6 +126,19 @@ class TrainingImages:
         """The augmented uint8 images of some rows, whatever batch they are part of."""
         return apply(self.pixels, view.parameters, rows)
 
+    def parts(self, view: View, rows: Tensor, size: int) -> Iterator[Tensor]:
+        """The augmented uint8 images of some rows in their order, `size` at a time.
+
+        Args:
+            view: Their augmentation.
+            rows: int64 (images,)
+            size: Of all parts but the last, which may be smaller.
+        """
+        firsts = range(0, len(rows), size)
+        return _ahead(
+            lambda first: self.rows(view, rows[first : first + size]), firsts, self._workers
+        )
+
     def batches(
         self, view: View, batch_size: int, *, start: int = 0, share: Callable[[int], slice]
     ) -> Iterator[Batch]:
@@ -127,19 +165,8 @@ class TrainingImages:
 
         end = self.count // batch_size
         together = self._at_once(part, batch_size)
-        numbers = range(start, end, together)
-        if self._workers == 0:
-            for number in numbers:
-                yield from prepare(number)
-            return
-        with ThreadPoolExecutor(self._workers) as pool:
-            ahead: deque[Future[list[Batch]]] = deque()
-            for number in numbers:
-                ahead.append(pool.submit(prepare, number))
-                if len(ahead) > self._workers:
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
+        for batches in _ahead(prepare, range(start, end, together), self._workers):
+            yield from batches
 
     def _at_once(self, part: slice, batch_size: int) -> int:
         """How many batches are augmented in one go; an image's result does not depend on it."""

@@ -110,7 +110,7 @@ class Learner:
         )
         self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
-        self._forward: Any = torch.compile(self.model) if chosen.compiled else self.model
+        self._forward = chosen.forward(self.model)
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
         self._correct = torch.zeros((), dtype=torch.float64, device=device)
         self._seen = 0

@@ -4,7 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from compress.errors import InputError
 from compress.files import write_bytes, write_error, write_text
-from compress.locks import alone
+from compress.locks import alone, never, nobody
 from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 
 DESCRIPTION = "teacher.json"
@@ -179,6 +179,7 @@ class SoftLabels:
         fill: Callable[[], NDArray[np.float32]] | None,
         *,
         tell: Callable[[str], None],
+        give_up: Callable[[], bool] = never,
     ) -> tuple[NDArray[np.float16], bool]:
         """Read a view's answers; compute and store them where they are missing or damaged.
 
@@ -187,14 +188,16 @@ class SoftLabels:
         Args:
             digest: The view's.
             fill: Computes the logits, shape (images, classes); None where there is no teacher.
-            tell: Told, in one line, of a file that is rebuilt, and once of a folder that outgrew
-                its limit.
+            tell: Told, in one line, of a file that is rebuilt, of another process that is waited
+                for, and once of a folder that outgrew its limit.
+            give_up: Asked twice a second whether to wait no longer.
 
         Returns:
             The stored values, and whether they had to be computed.
 
         Raises:
             InputError: Missing or damaged, and nothing to compute them with.
+            Interrupted: The waiting was given up.
         """
         path = self.view_path(digest)
         if fill is None:
@@ -204,7 +207,7 @@ class SoftLabels:
                 return self.read(digest), False
             except InputError as error:
                 tell(f"{error.message}; computing it again")
-        with self._filling():
+        with self._filling(tell, give_up):
             if path.is_file():
                 with suppress(InputError):
                     return self.read(digest), False
@@ -214,9 +217,11 @@ class SoftLabels:
             return self.read(digest), True
 
     @contextmanager
-    def _filling(self) -> Iterator[None]:
+    def _filling(
+        self, tell: Callable[[str], None] = nobody, give_up: Callable[[], bool] = never
+    ) -> Iterator[None]:
         """Only one process at a time computes answers of this teacher."""
-        with alone(self.folder / "fill.lock"):
+        with alone(self.folder / "fill.lock", tell=tell, give_up=give_up):
             for half in (self.folder / VIEWS).glob(".*.part"):
                 half.unlink(missing_ok=True)  # its writer was killed, or it would hold the lock
             yield
@@ -271,12 +276,15 @@ def _views(folder: Path, teacher: str = "*") -> list[_StoredView]:
     return views
 
 
-def make_room(folder: Path, limit_bytes: int) -> list[Path]:
+def make_room(
+    folder: Path, limit_bytes: int, *, keep: Collection[Path] = frozenset()
+) -> list[Path]:
     """Remove the least recently used views until the folder fits; never those of a running run.
 
     Args:
         folder: Holds one folder per teacher.
         limit_bytes: Size of all views together.
+        keep: Views that somebody is about to use.
 
     Returns:
         What was removed.
@@ -287,6 +295,8 @@ def make_room(folder: Path, limit_bytes: int) -> list[Path]:
     for _, size, path in sorted(views):
         if total <= limit_bytes:
             break
+        if path in keep:
+            continue
         with _unless_in_use(path.parent.parent) as free:
             if free:
                 with suppress(OSError):

@@ -58,6 +58,8 @@ def build_learner(
     chosen.convert(model)
     if schedule.sync_batchnorm:
         model = _synchronized(model, place.device)
+        for projector in objective.modules:
+            _synchronized(projector, place.device)  # in place: none is a BatchNorm itself
     return Learner(
         plan.label,
         model,
@@ -181,7 +183,7 @@ def _step(
     model = _build(plan, splits)
     candidate.convert(model)
     model = placed(model, device, candidate.memory_format).train()
-    forward: Any = torch.compile(model) if candidate.compiled else model
+    forward = candidate.forward(model)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, foreach=True)
     targets = torch.zeros(len(pixels), dtype=torch.int64, device=device)
     normalize = Normalize(

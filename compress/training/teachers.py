@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -116,9 +116,10 @@ class Teacher:
 
     def key(self) -> str:
         """Names everything the answers depend on but the view."""
-        return self._key_in(self.trust.format)
+        return self.key_in(self.trust.format.dtype)
 
-    def _key_in(self, chosen: Format) -> str:
+    def key_in(self, dtype: str) -> str:
+        """The same, had it answered in another number format."""
         described = [
             {
                 "weights": member.sha256,
@@ -133,7 +134,7 @@ class Teacher:
         ]
         material = {
             "members": described,
-            "format": chosen.dtype,
+            "format": dtype,
             "splits": self._splits.sha256,
         }
         text = json.dumps(material, sort_keys=True)
@@ -151,7 +152,8 @@ class Teacher:
             return Trust(choice)
         question: dict[str, object] = {
             "purpose": "trust in a teacher's number format",
-            "teacher": self._key_in(choice),
+            "teacher": self.key_in(choice.dtype),
+            "images": "spread over the validation split",
         }
         answer = recalled(
             cache,
@@ -185,6 +187,7 @@ class Teacher:
 
             return call
 
+        candidates = teacher_candidates(amp, self._device)
         question: dict[str, object] = {
             "purpose": "teacher",
             "model": member.header.model,
@@ -192,8 +195,8 @@ class Teacher:
             "image_size": self._splits.image_size,
             "batch_size": self.batch_size,
             "amp": amp,
+            "candidates": list(map(str, candidates)),
         }
-        candidates = teacher_candidates(amp, self._device)
         try:
             return remembered(
                 cache, question, lambda: fastest(candidates, prepare)[0], device=self._device
@@ -205,7 +208,10 @@ class Teacher:
 
     def compare(self, choice: Format) -> Trust:
         """Measure a format against float32 on validation images; float32 where it is too far."""
-        pixels = as_tensor(self._splits.validation, self._device)[:AGREEMENT_IMAGES]
+        images = as_tensor(self._splits.validation, self._device)
+        count = min(len(images), AGREEMENT_IMAGES)  # spread out: a folder's are in order of classes
+        spread = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
+        pixels = images[spread.to(self._device)]
         exact, fast = (self._answers(pixels, kind) for kind in (FLOAT32, choice))
         agreement = float(evaluate.agreement(exact, fast))
         error = float(np.abs(evaluate.softmax(exact) - evaluate.softmax(fast)).mean())
@@ -237,12 +243,17 @@ class Teacher:
         begin = time.perf_counter()
         rows = torch.arange(images.count)[self._world.share(images.count)]
 
-        def batch(start: int) -> Tensor:
-            part = images.rows(view, rows[start : start + self.batch_size])
-            advance(len(part) * self._world.size)
-            return part
+        def parts() -> Iterator[Tensor]:
+            for part in images.parts(view, rows, self.batch_size):
+                advance(len(part) * self._world.size)
+                yield part
 
-        mine = self._average(batch, len(rows), self.trust.format)
+        mine, failed = np.empty((0, self._splits.classes), np.float32), None
+        try:
+            mine = self._average(parts, self.trust.format)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
+            failed = error
+        self._world.fail_together(failed)
         logits = self._world.gather_rows(mine)
         self.seconds += time.perf_counter() - begin
         return logits
@@ -322,36 +333,32 @@ class Teacher:
 
     def _answers(self, pixels: Tensor, chosen: Format) -> NDArray[np.float32]:
         """Logits of plain images in a format."""
-        return self._average(
-            lambda start: pixels[start : start + self.batch_size], len(pixels), chosen
-        )
+        return self._average(lambda: torch.split(pixels, self.batch_size), chosen)
 
     def _average(
-        self, batch: Callable[[int], Tensor], count: int, chosen: Format
+        self, parts: Callable[[], Iterable[Tensor]], chosen: Format
     ) -> NDArray[np.float32]:
-        """Each member's logits of `count` images, or the log of their mean softmax.
+        """The logits of the images that `parts` gives, or the log of the members' mean softmax.
 
         Raises:
             MachineError: A network does not fit into memory, or not with one image.
         """
         with self._shortage_explained():
-            return self._averaged(batch, count, chosen)
+            return self._averaged(parts, chosen)
 
     def _shortage_explained(self) -> AbstractContextManager[None]:
         return shortage_explained(f"teacher {self.name}", SMALLER)
 
     def _averaged(
-        self, batch: Callable[[int], Tensor], count: int, chosen: Format
+        self, parts: Callable[[], Iterable[Tensor]], chosen: Format
     ) -> NDArray[np.float32]:
         total: NDArray[np.float32] | None = None
         for member in self.members:
             forward = self._forward(member, chosen)
-            parts = [
-                split_forward(forward, batch(start)) for start in range(0, count, self.batch_size)
-            ]
+            answers = [split_forward(forward, part) for part in parts()]
             del forward  # the next member's network takes its place
             logits: NDArray[np.float32] = (
-                torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 0), np.float32)
+                torch.cat(answers).cpu().numpy() if answers else np.zeros((0, 0), np.float32)
             )
             if len(self.members) == 1:
                 return logits

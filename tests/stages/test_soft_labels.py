@@ -1,5 +1,7 @@
 """`compress soft-labels`: answers made ahead of time."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +17,7 @@ from compress.stages import soft_labels as stage
 from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
 from compress.training.distributed import World
+from compress.training.teachers import Teacher, Trust
 from tests.notes import Notes
 from tests.tiny_stages import place, train_config
 from tests.tiny_training import teacher_file, trained_teacher_file
@@ -39,6 +42,10 @@ def fill(*teachers: str, progress: Notes | None = None, **changes: Any) -> SoftL
         "amp": "off",
     }
     return soft_labels(SoftLabelsConfig(**{**values, **changes}), progress=progress or Notes())
+
+
+def views() -> list[Path]:
+    return list(Path("labels").glob("*/views/*"))
 
 
 def stored() -> dict[str, bytes]:
@@ -106,7 +113,7 @@ def test_a_stop_keeps_the_finished_views(monkeypatch: pytest.MonkeyPatch) -> Non
         def __exit__(self, *_: object) -> None:
             return None
 
-    monkeypatch.setattr(stage, "polite_stop", lambda _: Stopped())
+    monkeypatch.setattr(stage, "polite_stop", lambda _, **__: Stopped())
     with pytest.raises(Interrupted, match="stopped after view 1 of 2"):
         fill()
     assert len(stored()) == 1
@@ -116,6 +123,10 @@ class Elsewhere(World):
     """One rank that hears of a signal another got."""
 
     asked: ClassVar[list[bool]] = []
+
+    def fail_together(self, failed: Exception | None) -> None:
+        """Nothing fails."""
+        assert failed is None
 
     def agree(self, flag: bool) -> bool:
         """The other rank is asked to stop in its second view."""
@@ -146,7 +157,52 @@ def test_a_limit_keeps_the_folder_small_but_never_breaks_a_run() -> None:
     assert record.sets[0].views == 45
     assert 45 * size > 2**20
     assert notes.text.count("of views, more than its limit of 1 MiB") == 1
-    fill(views=46, soft_labels_limit_mib=1)
+
+
+def test_the_next_command_keeps_what_it_needs_and_removes_what_is_beyond_the_limit() -> None:
+    filled = fill(views=45)
+    first = [path for _, path in sorted((p.stat().st_mtime_ns, p) for p in views())][:3]
+    for path in first:
+        os.utime(path, ns=(1, 1))  # needed, though not used for longest
+    notes = Notes()
+    record = fill(views=3, soft_labels_limit_mib=1, progress=notes)
+    assert (record.filled, record.found) == (0, 3)
+    assert all(path.exists() for path in first)
+    size = filled.sets[0].size_bytes // 45
+    assert record.sets[0].views == 2**20 // size
+    gone = 45 - record.sets[0].views
+    assert f"labels is kept within 1 MiB: its {gone} views that were not used" in notes.text
+
+
+def test_answers_in_another_number_format_are_used_where_they_are_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As where a machine that is fast in it filled them."""
+    assert fill(views=2, amp="bf16").sets[0].number_format == "bfloat16"
+    monkeypatch.setattr(Teacher, "choose_format", lambda *_: Trust())
+    again = fill(views=2, amp="auto")
+    assert (again.filled, again.found, len(again.sets)) == (0, 2, 1)
+    notes = Notes()
+    more = fill(views=3, amp="auto", progress=notes)
+    assert "soft labels in bfloat16 hold 2 of 3 views" in notes.text
+    assert (more.filled, len(more.sets)) == (3, 2)
+    assert fill(views=2, amp="off").found == 2
+    assert fill(views=2, amp="bf16").found == 2
+    assert {one.number_format: one.views for one in more.sets} == {"bfloat16": 2, "float32": 3}
+
+
+def test_a_stop_is_told_of_the_view_that_is_finished() -> None:
+    class Asking(Notes):
+        """Is interrupted while the first view is answered."""
+
+        def start(self, *arguments: Any, **named: Any) -> None:
+            super().start(*arguments, **named)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    notes = Asking()
+    with pytest.raises(Interrupted, match="stopped after view 1 of 2, which is stored"):
+        fill(progress=notes)
+    assert "stopping after this view is saved" in notes.text
 
 
 def test_the_teacher_of_a_run_is_found_by_its_model() -> None:

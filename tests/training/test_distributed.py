@@ -124,6 +124,14 @@ def test_what_fails_on_the_first_rank_alone_ends_all_and_is_told_once(seen: Seen
     assert seen[2, 1]["failed"] == [("InputError", "no room", True), elsewhere]
 
 
+def test_an_answer_that_one_rank_cannot_give_ends_all_and_is_told_once(seen: Seen) -> None:
+    own = ("InputError", "no answer", False)
+    elsewhere = ("MachineError", "another rank failed, and says why itself", True)
+    assert seen[1, 0]["no answer"] == [own]
+    assert seen[2, 0]["no answer"] == [own, elsewhere]
+    assert seen[2, 1]["no answer"] == [elsewhere, own]
+
+
 def test_ranks_with_other_images_are_refused(seen: Seen) -> None:
     assert seen[1, 0]["other images"] == ""
     for rank in (0, 1):

@@ -7,15 +7,18 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 
 from compress.models.depthwise import Float32Conv2d
 from compress.models.pointwise import MatmulConv2d
+from compress.models.small_cnn import small_cnn
 from compress.training import formats
 from compress.training.formats import (
     Format,
@@ -315,3 +318,16 @@ def test_on_a_gpu_both_layouts_are_tried_for_student_and_teacher() -> None:
     forced = teacher_candidates("fp16", gpu) + student_candidates(DEPTHWISE, "fp16", gpu)
     assert {(f.dtype, f.channels_last) for f in forced} == {("float16", True), ("float16", False)}
     assert teacher_candidates("off", CPU) == [Format()]
+
+
+def test_more_networks_of_one_class_are_compiled_than_the_compiler_keeps_unless_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each width is a version of the same forward pass; beyond the limit it would run eagerly."""
+    seen = CompileCounter()
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=seen))
+    for width in range(1, 13):
+        model = small_cnn(classes=10, width=width / 8, dropout=0.0)
+        Format(compiled=True).forward(model.eval())(torch.zeros(1, 3, 8, 8))
+    assert seen.frame_count == 12
+    assert Format().forward(model) is model

@@ -10,7 +10,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import pytest
 
-from compress.errors import InputError
+from compress.errors import InputError, Interrupted
+from compress.locks import alone
 from compress.training.soft_labels import SoftLabels, list_sets, make_room, relative
 from tests.fake_run import described
 
@@ -227,3 +228,25 @@ def test_what_a_killed_process_was_writing_is_removed_by_the_next(tmp_path: Path
     assert not half.exists()
     assert store.has("v")
     assert store.has("w")
+
+
+def test_what_somebody_is_about_to_use_is_kept(tmp_path: Path) -> None:
+    store = labels(tmp_path)
+    for name in "uvw":
+        store.write(name, LOGITS)
+    removed = make_room(tmp_path, 0, keep={store.view_path("u")})
+    assert [path.stem for path in removed] == ["v", "w"]
+    assert store.has("u")
+
+
+def test_another_process_that_answers_is_told_of_and_the_waiting_can_be_ended(
+    tmp_path: Path,
+) -> None:
+    store, told = labels(tmp_path), list[str]()
+    with (
+        alone(store.folder / "fill.lock"),
+        pytest.raises(Interrupted, match="stopped while waiting for"),
+    ):
+        store.obtain("v", lambda: LOGITS, tell=told.append, give_up=lambda: True)
+    assert told == [f"another process is working in {store.folder}: waiting for it to end"]
+    assert store.obtain("v", lambda: LOGITS, tell=refuse)[1]

@@ -11,6 +11,7 @@ from torch import nn
 
 from compress.config.distill import StudentPlan
 from compress.errors import ConfigError, MachineError
+from compress.losses.features import Projector
 from compress.models import registry as models
 from compress.models.pointwise import MatmulConv2d
 from compress.training import students
@@ -82,6 +83,14 @@ def test_batchnorm_is_synchronised_on_cuda_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.gpu
+def test_batchnorm_of_a_projector_is_synchronised_in_place() -> None:
+    projectors = nn.ModuleList([Projector(4, 8)])
+    students._synchronized(projectors, torch.device("cuda"))
+    kinds = {type(module) for module in projectors.modules()}
+    assert nn.SyncBatchNorm in kinds
+    assert nn.BatchNorm2d not in kinds
+
+
 def test_synchronised_batchnorm_keeps_the_names_of_the_weights() -> None:
     model = models.build("small_cnn", classes=10, image_size=8, options={})
     names = list(model.state_dict())

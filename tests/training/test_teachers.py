@@ -2,10 +2,11 @@
 
 import gc
 import json
+import threading
 import weakref
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -301,3 +302,62 @@ def test_a_trial_has_as_many_images_as_an_answer(
     monkeypatch.setattr(nn.Conv2d, "forward", hungry(seen))
     asked.fastest_format(tmp_path / "cache", "auto")
     assert set(sizes) == {100}
+
+
+def test_a_format_is_compared_on_images_of_the_whole_validation_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder's images are in the order of their classes."""
+    asked, compared = teacher(tmp_path), list[Tensor]()
+
+    def answered(_: Teacher, pixels: Tensor, __: Format) -> NDArray[np.float32]:
+        compared.append(pixels)
+        return np.eye(len(pixels), 10, dtype=np.float32)
+
+    monkeypatch.setattr(teachers, "AGREEMENT_IMAGES", 5)
+    monkeypatch.setattr(teachers.Teacher, "_answers", answered)
+    asked.compare(BF16)
+    images = as_tensor(digits().validation, CPU)
+    last = len(images) - 1
+    rows = [0, round(last / 4), round(last / 2), round(3 * last / 4), last]
+    assert [len(pixels) for pixels in compared] == [5, 5]
+    assert torch.equal(compared[0], images[rows])
+
+
+def test_a_trial_of_other_candidates_is_another_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a newer version may have them."""
+    asked, cache, tried = teacher(tmp_path), tmp_path / "cache", list[int]()
+
+    def fastest(candidates: list[Format], *_: object, **__: object) -> tuple[Format, object]:
+        tried.append(len(candidates))
+        return candidates[0], {}
+
+    monkeypatch.setattr(teachers, "fastest", fastest)
+    for candidates in ([Format()], [Format()], [Format(), BF16]):
+        monkeypatch.setattr(teachers, "teacher_candidates", lambda *_, found=candidates: found)
+        asked.fastest_format(cache, "auto")
+    assert tried == [1, 2]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_threads_prepare_the_images_of_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    asked, threads = teacher(tmp_path, seeds=(0, 1), batch_size=40), set[str]()
+    view = schedule(Path(), augmentation=SHIFTS).view(digits(), 1)
+    images = TrainingImages(digits().train, device=CPU, workers=workers)
+    rows = TrainingImages.rows
+
+    def watched(self: TrainingImages, *arguments: Any) -> Tensor:
+        threads.add(threading.current_thread().name)
+        return rows(self, *arguments)
+
+    before = answers(asked)
+    monkeypatch.setattr(TrainingImages, "rows", watched)
+    done: list[int] = []
+    assert np.array_equal(asked.answer(images, view, done.append), before)
+    assert done == 2 * [40, 40, 40, 30]
+    assert threads
+    assert "MainThread" not in threads
