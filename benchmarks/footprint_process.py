@@ -25,7 +25,7 @@ def memory(key: str) -> int:
 
 
 def run(out: Path, begun: float, until: str, arguments: list[str]) -> None:
-    """Run the command; note when the first step was done, what was imported by then, and memory.
+    """Run the command; note when the first step was done, what was imported, and memory.
 
     A student's own steps count, not those by which formats are tried before it is made.
     """
@@ -50,7 +50,10 @@ def run(out: Path, begun: float, until: str, arguments: list[str]) -> None:
     try:
         main()
     finally:
-        out.write_text(json.dumps({**seen, "peak_bytes": memory("VmHWM")}), encoding="utf-8")
+        seen["peak_bytes"] = memory("VmHWM")
+        if until == "all":
+            seen["modules"] = list(sys.modules)
+        out.write_text(json.dumps(seen), encoding="utf-8")
 
 
 def imports(out: Path, begun: float, names: list[str]) -> None:

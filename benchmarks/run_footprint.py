@@ -7,10 +7,11 @@ r"""Measure what a run of `compress distill` costs beside its training: memory, 
 The command is run as a process of its own until its first step, so that soft labels are stored and
 trials remembered; then it is started several times more until its first step, each time followed by
 a process that imports what that one had imported by then, and nothing else: their medians count.
-Then it is run anew for one whole epoch. Memory above those imports is compared with what a run
-cannot do without: its images, the weights and optimizer state of all learners, and the activations
-that one batch of one learner keeps for its backward pass. Gradients, soft labels, the copy of the
-best weights and what the libraries allocate are not counted. Linux only. Runs and caches are in a
+Then it is run for one whole epoch, and what it had imported at its end, where plots are drawn,
+once more by a process alone. Memory above those imports is compared with what a run cannot do
+without: its images, the weights and optimizer state of all learners, and the activations that one
+batch of one learner keeps for its backward pass. Gradients, soft labels, the copy of the best
+weights and what the libraries allocate are not counted. Linux only. Runs and caches are in a
 temporary folder unless --folder names one. Writes benchmarks/records/run_footprint-NAME.json and
 ends with 1 where a target is missed. For its times, run it on an idle machine.
 """
@@ -170,6 +171,8 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
         names.write_text("\n".join(start["modules"]), encoding="utf-8")
         bare.append(told_by(folder, "imports", names))
     told = told_by(folder, "run", "all", *arguments)
+    names.write_text("\n".join(told["modules"]), encoding="utf-8")
+    imported = told_by(folder, "imports", names)["peak_bytes"]
     if at_hand(folder / "cache") != ready:
         raise SystemExit(
             "a start was measured that tried or answered what the first one had stored"
@@ -206,7 +209,7 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
             image_size=size,
             batch_size=batch_size,
         ),
-        imports_bytes=round(median(one["peak_bytes"] for one in bare)),
+        imports_bytes=imported,
         begun_bytes=told["begun_bytes"],
         trained_bytes=told["trained_bytes"],
         peak_bytes=told["peak_bytes"],

@@ -1,6 +1,5 @@
 """`compress soft-labels`: a teacher's answers, computed ahead of time."""
 
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import NoReturn
@@ -59,10 +58,6 @@ def soft_labels(
         progress=progress,
     )
 
-    views = [
-        training_view(splits, config.augmentation, seed=config.view_seed, number=number)
-        for number in range(config.views)
-    ]
     members = _members(config, splits, progress)
     folder = config.soft_labels or cache_folder() / "soft-labels"
     with ExitStack() as held:
@@ -71,7 +66,7 @@ def soft_labels(
             splits,
             folder,
             place,
-            views=views,
+            views=[_view(config, splits, number) for number in range(config.views)],
             limit_mib=config.soft_labels_limit_mib,
             batch_size=config.batch_size,
             amp=config.amp,
@@ -79,8 +74,7 @@ def soft_labels(
             choose=lambda _name, decide: decide(),
             held=held,
         )
-        images = TrainingImages(splits.train, device=place.device, workers=config.workers)
-        filled = _fill(views, stored, teacher, images, place)
+        filled = _fill(config, splits, stored, teacher, place)
     return SoftLabelsRecord(
         folder=str(folder),
         filled=filled,
@@ -112,11 +106,15 @@ def _members(config: SoftLabelsConfig, splits: Splits, progress: Progress) -> li
     )
 
 
+def _view(config: SoftLabelsConfig, splits: Splits, number: int) -> View:
+    return training_view(splits, config.augmentation, seed=config.view_seed, number=number)
+
+
 def _fill(
-    views: Sequence[View],
+    config: SoftLabelsConfig,
+    splits: Splits,
     stored: SoftLabels,
     teacher: Teacher,
-    images: TrainingImages,
     place: Workplace,
 ) -> int:
     """Fill the views that are missing or damaged, and count them.
@@ -125,14 +123,16 @@ def _fill(
         Interrupted: Any rank was asked to stop before the last view.
     """
     filled = 0
+    images = TrainingImages(splits.train, device=place.device, workers=config.workers)
     with polite_stop(place.progress.note, unit="view") as stop:
         source = Teaching(stored, teacher, images, replace(place, stop=stop))
-        for number, view in enumerate(views, 1):
-            filled += source.fill(view)
+        for number in range(config.views):
+            # a view of this turn alone: with its parameters it is larger than its answers
+            filled += source.fill(_view(config, splits, number))
             stopping = place.world.agree(stop.requested)
-            if stopping and number < len(views):
+            if stopping and number + 1 < config.views:
                 raise Interrupted(
-                    f"stopped after view {number} of {len(views)}, which is stored",
+                    f"stopped after view {number + 1} of {config.views}, which is stored",
                     hint="the same command goes on from there",
                 )
     return filled

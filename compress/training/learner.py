@@ -267,7 +267,7 @@ class Learner:
         return UnusableError(
             f"{what} of {self.label} is not finite at learning rate "
             f"{self._settings.learning_rate:g}; checkpoints from before it are kept",
-            hint="use a smaller --learning-rate, or --amp off",
+            hint="use a smaller --learning-rate, or --amp off; or leave this student out",
         )
 
     @property

@@ -66,7 +66,8 @@ def test_what_is_needed_is_counted(record: FootprintRecord) -> None:
 
 
 def test_nothing_but_libraries_comes_on_top(record: FootprintRecord) -> None:
-    assert record.imports_bytes < record.begun_bytes <= record.trained_bytes <= record.peak_bytes
+    assert record.begun_bytes <= record.trained_bytes <= record.peak_bytes
+    assert record.imports_bytes < record.peak_bytes
     assert record.peak_bytes - record.imports_bytes < record.needed_bytes + FIXED
 
 

@@ -75,6 +75,7 @@ def test_a_missing_view_without_a_teacher_is_an_input_error(tmp_path: Path) -> N
 
 def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
     calls: list[int] = []
+    told: list[str] = []
     gate = threading.Barrier(2)
 
     def fill() -> np.ndarray:
@@ -83,7 +84,7 @@ def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
 
     def work() -> None:
         gate.wait()
-        labels(tmp_path).obtain("v", fill, tell=refuse)
+        labels(tmp_path).obtain("v", fill, tell=told.append)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -91,6 +92,7 @@ def test_two_who_want_one_view_compute_it_once(tmp_path: Path) -> None:
     for thread in threads:
         thread.join()
     assert len(calls) == 1
+    assert all("waiting for it to end" in line for line in told)
     assert np.array_equal(labels(tmp_path).read("v"), relative(LOGITS))
 
 
