@@ -7,11 +7,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from compress.errors import Interrupted
+from compress.errors import InputError, Interrupted
 from compress.files import write_error
 
 LOOK_AGAIN_SECONDS = 0.5
 """Between two looks at a file that another process holds."""
+LOOKED_AT_SECONDS = (0.001, 0.01, 0.05, 0.0)
+"""After each try to take a lock: `is_held` of another process has it for some microseconds."""
 
 
 def nobody(_: str) -> None:
@@ -44,7 +46,7 @@ def alone(
     except OSError as error:
         raise write_error(path.parent, error) from error
     with lock:
-        while not _taken(lock):
+        while not taken(lock):
             if not wait_until_free(path, tell=tell, give_up=give_up):
                 raise Interrupted(
                     f"stopped while waiting for {path.parent}",
@@ -54,13 +56,45 @@ def alone(
         yield
 
 
-def _taken(lock: IO[str]) -> bool:
-    """Take a lock if nobody has it."""
+def claim(path: Path, *, hint: str) -> IO[str]:
+    """Take a lock file at once, for as long as what is returned stays open.
+
+    Args:
+        path: The file; its folder is there.
+        hint: What to do where another process has it.
+
+    Raises:
+        InputError: Another process has it, or the file or its lock is not to be had.
+    """
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        lock = path.open("a")
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+    try:
+        free = taken(lock)
+    except OSError as error:
+        lock.close()
+        raise write_error(path.parent, error) from error
+    if free:
+        return lock
+    lock.close()
+    raise InputError(f"another process is working in {path.parent}", hint=hint)
+
+
+def taken(lock: IO[str]) -> bool:
+    """Take the lock of an open file if no other process has it; it goes with the open file.
+
+    Who only looks whether it is held has it for an instant, which is waited for.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
+    for pause in LOOKED_AT_SECONDS:
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(pause)
+    return False
 
 
 def is_held(path: Path) -> bool:

@@ -1,6 +1,5 @@
 """Run directories: one process at a time, a manifest, and files checked by sha256."""
 
-import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +11,7 @@ from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.files import sha256_file, write_error, write_text
 from compress.identity import differences
+from compress.locks import claim
 from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
 
 RUNS = Path("runs")
@@ -226,17 +226,9 @@ class Run:
                     f"{folder} holds {strangers[0]} and is no run", hint="choose an empty --run-dir"
                 )
             folder.mkdir(parents=True, exist_ok=True)
-            lock = (folder / LOCK).open("a", encoding="utf-8")
         except OSError as error:
             raise write_error(folder, error) from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.close()
-            raise InputError(
-                f"another process is working in {folder}",
-                hint="wait for it, or use another --run-dir",
-            ) from error
+        lock = claim(folder / LOCK, hint="wait for it, or use another --run-dir")
         try:
             new = RunManifest(
                 id=id,

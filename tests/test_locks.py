@@ -1,8 +1,11 @@
 """Lock files: held by one process, free when it ends, and waited for."""
 
+import errno
+import fcntl
 import select
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from compress.errors import InputError, Interrupted
-from compress.locks import alone, is_held, wait_until_free
+from compress.locks import alone, claim, is_held, taken, wait_until_free
 
 HOLDER = """
 import sys, time
@@ -113,3 +116,39 @@ def test_waiting_ends_with_the_holder_or_when_it_is_given_up(
     assert is_held(lock) is gives_up
     assert len(pauses) == 2
     assert said == [f"another process is working in {lock.parent}: waiting for it to end"]
+
+
+def test_a_look_of_another_process_keeps_nobody_out(tmp_path: Path) -> None:
+    """`is_held` has the lock for an instant: who tries just then tries again."""
+    path = tmp_path / "lock"
+    with path.open("a") as looking, path.open("a") as mine:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        end = threading.Timer(0.005, fcntl.flock, (looking, fcntl.LOCK_UN))
+        end.start()
+        assert taken(mine)
+        end.join()
+
+
+def test_a_claim_is_refused_while_another_process_is_there(
+    other: "subprocess.Popen[str]", tmp_path: Path
+) -> None:
+    lock = tmp_path / "place" / "lock"
+    with pytest.raises(InputError, match=r"another process is working in .*place") as caught:
+        claim(lock, hint="wait")
+    assert caught.value.hint == "wait"
+    other.kill()
+    other.wait()
+    with claim(lock, hint="wait"):
+        assert is_held(lock)
+    assert not is_held(lock)
+
+
+def test_a_file_system_without_locks_is_not_called_busy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_here(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none_here)
+    with pytest.raises(InputError, match="No locks available"):
+        claim(tmp_path / "lock", hint="")

@@ -47,9 +47,10 @@ def only_stored(
             hint="make them with `compress soft-labels`, or give --teacher",
         )
     found = [stored for stored in known if stored.key == begun_with]
-    found = found or [stored for stored in known if _held(stored, views)] or known
+    digests = [view.digest for view in views]
+    found = found or [stored for stored in known if stored.held(digests)] or known
     if len(found) > 1:
-        raise _several(folder, splits, found, views)
+        raise _several(folder, splits, found, digests)
     stored = found[0]
     check_accuracy(stored.description(), stored.key, images=splits.test.count)
     return stored
@@ -65,17 +66,13 @@ def _unread(folder: Path) -> str:
     return ""
 
 
-def _held(stored: SoftLabels, views: Sequence[View]) -> int:
-    """How many of these views are stored."""
-    return sum(stored.has(view.digest) for view in views)
-
-
 def _several(
-    folder: Path, splits: Splits, found: Sequence[SoftLabels], views: Sequence[View]
+    folder: Path, splits: Splits, found: Sequence[SoftLabels], digests: Sequence[str]
 ) -> ConfigError:
     """The error for answers among which nothing decides."""
     each = ", ".join(
-        f"{one.key} ({one.description().number_format}, {_held(one, views)} of {len(views)} views)"
+        f"{one.key} ({one.description().number_format}, "
+        f"{one.held(digests)} of {len(digests)} views)"
         for one in found
     )
     return ConfigError(

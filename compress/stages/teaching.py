@@ -265,7 +265,7 @@ def _stored_format(
     """
     for dtype in FORCED.get(amp, ("float32", "bfloat16", "float16")):
         stored = SoftLabels(folder / teacher.key_in(dtype), limit_bytes=0)
-        held = sum(stored.has(view.digest) for view in views)
+        held = stored.held(view.digest for view in views)
         try:
             described = stored.description() if held else None
         except InputError:

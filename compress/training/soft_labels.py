@@ -4,7 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -16,7 +16,7 @@ from safetensors.numpy import save
 
 from compress.errors import InputError
 from compress.files import write_bytes, write_error, write_text
-from compress.locks import alone, never, nobody
+from compress.locks import alone, never, nobody, taken
 from compress.records.soft_labels import SoftLabelSet, TeacherDescription
 
 DESCRIPTION = "teacher.json"
@@ -95,6 +95,10 @@ class SoftLabels:
     def has(self, digest: str) -> bool:
         """Whether a view is stored (its content is verified when read)."""
         return self.view_path(digest).is_file()
+
+    def held(self, digests: Iterable[str]) -> int:
+        """How many of these views are stored."""
+        return sum(self.has(digest) for digest in digests)
 
     def describe(self, description: TeacherDescription) -> None:
         """Write what the teacher is.
@@ -315,12 +319,10 @@ def _unless_in_use(folder: Path) -> Iterator[bool]:
         yield False
         return
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        yield True
+        free = False
+        with suppress(OSError):
+            free = taken(lock)
+        yield free
 
 
 def stored_sets(folder: Path) -> list[SoftLabels]:
