@@ -147,7 +147,7 @@ class OurLoop:
 
     def _epoch(self, learners: Sequence[Learner]) -> None:
         run_epochs(
-            learners,
+            list(learners),
             self._images,
             self._splits.validation,
             self._source,

@@ -45,6 +45,22 @@ class UnusableError(CompressError):
     exit_code: ClassVar[int] = 5
 
 
+class DivergedError(UnusableError):
+    """A model in training gave what is no number: as its loss, in its weights, or as an answer.
+
+    Args:
+        label: The model.
+        reason: What is not finite, and at which learning rate.
+    """
+
+    def __init__(self, label: str, reason: str) -> None:
+        super().__init__(
+            f"{label} diverged: {reason}",
+            hint="use a smaller --learning-rate, or --amp off; or leave this student out",
+        )
+        self.reason = reason
+
+
 class InconclusiveError(CompressError):
     """Nothing could be judged: noise, another machine, no baseline."""
 

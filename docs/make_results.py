@@ -214,6 +214,7 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
     ]
     lines += [f"* {machine(result.environment)}"]
     lines += [f"* {_teacher(record)}"]
+    lines += [f"* Left out: {row}" for row in result.diverged]
     if record.remark:
         lines += [f"* Remark: {record.remark}"]
     lines += [f"* Record: [{record.name}.json](../benchmarks/records/{record.name}.json)", ""]

@@ -94,13 +94,21 @@ def lonely(world: World, folder: Path, teacher: Teacher) -> dict[str, Any]:
 
 
 def session(world: World, place: Path, source: tiny.Given | None = None) -> list[str]:
-    """A run directory shared by the ranks; the labels of what was finished, on rank 0."""
+    """A run directory shared by the ranks; the labels of what was finished, on rank 0.
+
+    One of its three students diverges on the way.
+    """
     if world.main:
         run = tiny.open_run(place)
     world.barrier()
     if not world.main:
         run = Run.follow(place)
-    plans = [tiny.plan("a", terms=["kd"]), tiny.plan("control")]
+    too_fast = tiny.PLAIN.model_copy(update={"learning_rate": 1e30})
+    plans = [
+        tiny.plan("a", terms=["kd"]),
+        tiny.plan("wild", terms=["kd"], optimization=too_fast),
+        tiny.plan("control"),
+    ]
     try:
         finished = train_students(
             run,
@@ -115,10 +123,6 @@ def session(world: World, place: Path, source: tiny.Given | None = None) -> list
     return [one.row.label for one in finished]
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
 class Dying(tiny.Given):
     """A source with which every rank dies in the third of an epoch's four steps."""
 
@@ -130,14 +134,14 @@ class Dying(tiny.Given):
         """No features."""
         self._left -= 1
         if not self._left:
-            raise Killed
+            raise tiny.Killed
         return super().features(batch)
 
 
 def taken_up(world: World, folder: Path) -> list[list[dict[str, Any]]]:
     """What is logged by `session`'s run and by one that died in its first epoch; on rank 0."""
     whole, broken = folder / f"run-{world.size}", folder / f"broken-{world.size}"
-    with suppress(Killed):
+    with suppress(tiny.Killed):
         session(world, broken, Dying())
     world.barrier()
     session(world, broken)

@@ -25,7 +25,7 @@ from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import Batch, TrainingImages
 from compress.training.learner import Learner, State
-from compress.training.loop import Nobody, Position, run_epochs
+from compress.training.loop import LeaveOut, Nobody, Position, give_up, run_epochs
 from compress.training.members import read_member
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
@@ -36,6 +36,10 @@ CPU = torch.device("cpu")
 ALONE = World()
 PLAIN = Optimization(learning_rate=0.05, weight_decay=0.0)
 SHIFTS = Augmentation(crop_padding=1, flip=True)
+
+
+class Killed(BaseException):
+    """The process ends here."""
 
 
 @cache
@@ -260,7 +264,7 @@ def schedule(cache_folder: Path, **changes: Any) -> Schedule:
 
 
 def run(
-    learners: Sequence[Learner],
+    learners: list[Learner],
     *,
     splits: Splits | None = None,
     source: Any = None,
@@ -274,6 +278,7 @@ def run(
     world: World = ALONE,
     progress: Any = None,
     stop: StopRequest | None = None,
+    leave_out: LeaveOut = give_up,
 ) -> Position:
     """Train with the real loop, and return where it ended."""
     found = splits or digits()
@@ -290,6 +295,7 @@ def run(
         position=reached,
         save=save,
         checkpoint_every=checkpoint_every,
+        leave_out=leave_out,
         place=Workplace(
             CPU, world=world, progress=progress or Silent(), stop=stop or StopRequest()
         ),

@@ -155,7 +155,7 @@ def distill(
     from compress.render.tables.distill import table
     from compress.runs import RUNS
     from compress.stages.distill import distill as stage
-    from compress.stages.training_run import named_folder
+    from compress.stages.training_run import check_none_diverged, named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -171,6 +171,8 @@ def distill(
             draw(folder, record.students, record, tensorboard=tensorboard)
         progress.note(f"next: compress export {folder}")
     deliver(record, json=json, table=lambda: table(record))
+    if speaks():
+        check_none_diverged(record)
 
 
 def _sweep(items: list[str] | None) -> dict[str, list[str | float | int | bool]] | None:

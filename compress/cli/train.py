@@ -69,7 +69,7 @@ def train(
     from compress.render.tables.train import table
     from compress.runs import RUNS
     from compress.stages.train import train as stage
-    from compress.stages.training_run import named_folder
+    from compress.stages.training_run import check_none_diverged, named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -85,3 +85,5 @@ def train(
             draw(folder, record.models, None, tensorboard=tensorboard)
         progress.note(f"next: compress distill --teacher {folder}")
     deliver(record, json=json, table=lambda: table(record))
+    if speaks():
+        check_none_diverged(record)

@@ -1,6 +1,34 @@
 """What every training reports, with a teacher or without."""
 
-from compress.records.document import Document, Environment
+from typing import Any, Literal
+
+from compress.records.document import Document, Environment, Part
+
+
+class DivergedRow(Part):
+    """A model that was left out of its run because its training went out of bounds.
+
+    Attributes:
+        label: As its row would have been called.
+        model: Name and options.
+        seed: Initialisation and dropout.
+        role: A control learned from the labels only.
+        settings: What was swept.
+        epoch: In which it was noticed, from 1.
+        reason: What was not finite, and at which learning rate.
+    """
+
+    label: str
+    model: str
+    seed: int
+    role: Literal["student", "control"]
+    settings: dict[str, Any] = {}
+    epoch: int
+    reason: str
+
+    def __str__(self) -> str:
+        """One line about it."""
+        return f"{self.label} diverged in epoch {self.epoch}: {self.reason}"
 
 
 class TrainingRecord(Document):
@@ -14,6 +42,7 @@ class TrainingRecord(Document):
         test_images: Their number.
         epochs: Trained.
         seconds: The whole run, all sessions together.
+        diverged: Models that are missing among the rows; older records have none.
         environment: The machine that finished it.
     """
 
@@ -24,4 +53,5 @@ class TrainingRecord(Document):
     test_images: int
     epochs: int
     seconds: float
+    diverged: tuple[DivergedRow, ...] = ()
     environment: Environment

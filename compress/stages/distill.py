@@ -140,6 +140,7 @@ def distill(
                 run,
                 DistillRecord,
                 splits,
+                plans,
                 config.epochs,
                 device,
                 soft_labels=lessons.kind,

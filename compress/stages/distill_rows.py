@@ -57,16 +57,17 @@ def compare(
 
     Args:
         plans: Which control belongs to whom.
-        finished: One per plan.
+        finished: Those of them that were trained to their end.
         teacher: Its test logits, (images, classes).
         labels: (images,)
     """
     by_label = {one.row.label: one for one in finished}
+    control_of = {plan.label: plan.control for plan in plans}
     rows = []
-    for plan, one in zip(plans, finished, strict=True):
+    for one in finished:
         row = one.row.model_copy(update={"agreement": float(evaluate.agreement(one.test, teacher))})
-        if plan.control is not None:
-            control = by_label[plan.control]
+        control = by_label.get(control_of[row.label] or "")
+        if control is not None:
             low, high = evaluate.paired_interval(
                 one.test.argmax(axis=1) == labels, control.test.argmax(axis=1) == labels
             )

@@ -69,7 +69,7 @@ def _run(folder: Path, data_dir: Path | None, progress: Progress) -> RunReport:
         result = TrainRecord.read(path)
         rows = result.models
     checked_file(folder, manifest, EPOCHS)
-    notes: list[str] = []
+    notes = [str(row) for row in result.diverged]
     teacher = None
     if isinstance(result, DistillRecord):
         teacher = _predictions(folder, manifest, TEACHER, notes)

@@ -23,7 +23,7 @@ def gains_by_image(
 
     Args:
         plans: Which control belongs to whom.
-        finished: One per plan.
+        finished: Those of them that were trained to their end.
         labels: Of the test images, (images,).
 
     Returns:
@@ -33,7 +33,7 @@ def gains_by_image(
     return {
         plan.label: right[plan.label] - right[plan.control]
         for plan in plans
-        if plan.control is not None
+        if plan.label in right and plan.control in right
     }
 
 

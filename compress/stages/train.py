@@ -98,6 +98,6 @@ def train(
         def conclude() -> TrainRecord:
             rows = tuple(one.row for one in finished)
             own = {"models": rows, "summary": summarize(rows)}
-            return completed(run, TrainRecord, splits, config.epochs, device, **own)
+            return completed(run, TrainRecord, splits, plans, config.epochs, device, **own)
 
         return world.from_main(conclude)

@@ -1,6 +1,7 @@
 """What `train` and `distill` do alike: find or open the run, load the data."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -9,14 +10,14 @@ import torch
 from pydantic import ValidationError
 
 from compress.cache import cache_folder
-from compress.config.distill import DistillConfig
+from compress.config.distill import DistillConfig, StudentPlan
 from compress.config.recipes import DISPLACED, config_error, layers
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError, Interrupted, unknown
+from compress.errors import ConfigError, InputError, Interrupted, UnusableError, unknown
 from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.interrupts import StopRequest
@@ -25,9 +26,11 @@ from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
 from compress.records.train import TrainRecord
+from compress.records.training import TrainingRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.training.device import accelerator_name
 from compress.training.distributed import World
+from compress.training.results import read_diverged
 from compress.training.schedule import Schedule
 
 MEASURED = "data"
@@ -273,6 +276,7 @@ def completed(
     run: Run,
     kind: type[Record],
     splits: Splits,
+    plans: Sequence[StudentPlan],
     epochs: int,
     device: torch.device,
     **results: Any,
@@ -283,6 +287,7 @@ def completed(
         run: Whose students are trained.
         kind: The record of its command.
         splits: What it trained on.
+        plans: Who was to be trained.
         epochs: How many.
         device: Where.
         results: The fields that only this kind of record has.
@@ -301,12 +306,27 @@ def completed(
         test_images=splits.test.count,
         epochs=epochs,
         seconds=run.seconds,
+        diverged=read_diverged(run, plans),
         environment=read_environment(accelerator=accelerator_name(device)),
         **results,
     )
     write_text(run.folder / RECORD, record.to_json())
     run.finish("complete")
     return record
+
+
+def check_none_diverged(record: TrainingRecord) -> None:
+    """Refuse to call a training done that had to leave models out, once its result is shown.
+
+    Raises:
+        UnusableError: It had; the run is complete without them.
+    """
+    if record.diverged:
+        raise UnusableError(
+            "; ".join(map(str, record.diverged)),
+            hint="use a smaller --learning-rate for it, or --amp off; "
+            f"the run {record.run} is complete without it",
+        )
 
 
 def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from compress.config.training import Optimization
 from compress.data.random_words import words
-from compress.errors import UnusableError
+from compress.errors import DivergedError
 from compress.losses.registry import Outputs, weight_at
 from compress.losses.supervised import cross_entropy
 from compress.models.feature_hooks import tapped
@@ -248,7 +248,7 @@ class Learner:
         """Mean loss and top-1 over the epoch's batches so far, over all ranks.
 
         Raises:
-            UnusableError: The loss is not finite.
+            DivergedError: The loss is not finite.
         """
         sums = torch.stack([self._loss_sum, self._correct])
         counts = torch.tensor([self._steps_done, self._seen], dtype=torch.float64)
@@ -262,13 +262,10 @@ class Learner:
         """Whether every weight is a number, so that a checkpoint of them is worth keeping."""
         return bool(torch.stack([p.detach().isfinite().all() for p in self._parameters]).all())
 
-    def diverged(self, what: str) -> UnusableError:
+    def diverged(self, what: str) -> DivergedError:
         """The error for a training that went out of bounds."""
-        return UnusableError(
-            f"{what} of {self.label} is not finite at learning rate "
-            f"{self._settings.learning_rate:g}; checkpoints from before it are kept",
-            hint="use a smaller --learning-rate, or --amp off; or leave this student out",
-        )
+        rate = self._settings.learning_rate
+        return DivergedError(self.label, f"{what} is not finite at learning rate {rate:g}")
 
     @property
     def deployed(self) -> nn.Module:

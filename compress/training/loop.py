@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,10 @@ from torch import Tensor
 from compress import evaluate
 from compress.data.images import ImageSet
 from compress.data.views import View
-from compress.errors import Interrupted
+from compress.errors import DivergedError, Interrupted
 from compress.progress import Progress
 from compress.records.run import EpochRecord
+from compress.records.training import DivergedRow
 from compress.training.device import synchronize
 from compress.training.distributed import World
 from compress.training.inputs import Batch, TrainingImages, as_tensor
@@ -22,6 +23,14 @@ from compress.training.learner import Learner
 from compress.training.workplace import Workplace
 
 FIGURES_EVERY = 20
+Seen = TypeVar("Seen")
+LeaveOut = Callable[[Learner, DivergedError], None]
+"""Told of a learner that diverged; may raise what it is told, and so end the training."""
+
+
+def give_up(_learner: Learner, error: DivergedError) -> None:
+    """Leave nobody out: the training ends."""
+    raise error
 
 
 class Source(Protocol):
@@ -57,12 +66,14 @@ class Position:
         step: Finished steps of the epoch after them.
         log: One record per finished epoch and learner.
         epoch_seconds: Time spent in the unfinished epoch before this process.
+        diverged: Who was left out on the way.
     """
 
     epoch: int = 0
     step: int = 0
     log: list[EpochRecord] = field(default_factory=list)
     epoch_seconds: float = 0.0
+    diverged: list[DivergedRow] = field(default_factory=list)
 
     def state(self) -> dict[str, Any]:
         """As plain values."""
@@ -71,17 +82,20 @@ class Position:
             "step": self.step,
             "log": [record.model_dump() for record in self.log],
             "epoch_seconds": self.epoch_seconds,
+            "diverged": [row.model_dump() for row in self.diverged],
         }
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> "Position":
         """The inverse of `state`."""
         log = [EpochRecord.model_validate(record) for record in state["log"]]
-        return cls(state["epoch"], state["step"], log, state["epoch_seconds"])
+        # what versions before the one that leaves students out saved has no such list
+        diverged = [DivergedRow.model_validate(row) for row in state.get("diverged", ())]
+        return cls(state["epoch"], state["step"], log, state["epoch_seconds"], diverged)
 
 
 def run_epochs(
-    learners: Sequence[Learner],
+    learners: list[Learner],
     images: TrainingImages,
     validation: ImageSet,
     source: Source,
@@ -92,12 +106,13 @@ def run_epochs(
     position: Position,
     save: Callable[[Position], None],
     checkpoint_every: int,
+    leave_out: LeaveOut = give_up,
     place: Workplace,
 ) -> None:
-    """Train to the last epoch, from wherever the position is.
+    """Train to the last epoch, from wherever the position is, or until nobody is left.
 
     Args:
-        learners: Trained on the same batches, in this order.
+        learners: Trained on the same batches, in this order; who diverges is removed.
         images: The training split.
         validation: Chooses each learner's epoch.
         source: The teacher, or nobody.
@@ -107,20 +122,21 @@ def run_epochs(
         position: Where to begin; moved as the training goes on.
         save: Writes a checkpoint of the learners and the position.
         checkpoint_every: Steps between checkpoints inside an epoch; 0 is none.
+        leave_out: Told of each learner whose loss, weights or answers are no numbers.
         place: Where the learners are; `stop` is looked at after every epoch.
 
     Raises:
         Interrupted: Asked to stop; the finished epochs are saved.
-        UnusableError: A loss, a weight or an output is not finite; the last checkpoint stands.
+        DivergedError: `leave_out` did not go on without a learner; the last checkpoint stands.
         MachineError: A learner's step does not fit into memory.
     """
     world, progress = place.world, place.progress
     steps = images.count // batch_size
     pixels, labels = as_tensor(validation, place.device), validation.known_labels
-    reading = any(learner.objective.reads_logits for learner in learners)
-    while position.epoch < epochs:
+    while learners and position.epoch < epochs:
         epoch = position.epoch
         view = view_of(epoch)
+        reading = any(learner.objective.reads_logits for learner in learners)
         soft = source.labels(view) if reading else None
         if position.step == 0:
             for learner in learners:
@@ -133,15 +149,25 @@ def run_epochs(
         for batch in dealt:
             _one_step(learners, batch, soft, source, step=epoch * steps + position.step)
             position.step += 1
-            _show(learners, progress, position.step, batch_size, last=position.step == steps)
-            if checkpoint_every and position.step % checkpoint_every == 0 and position.step < steps:
-                _check_weights(learners, world)
+            last = position.step == steps
+            _show(learners, progress, position.step, batch_size, leave_out, last=last)
+            if checkpoint_every and position.step % checkpoint_every == 0 and not last:
+                _check_weights(learners, world, leave_out)
                 position.epoch_seconds = time.perf_counter() - begin
                 save(position)
+            if not learners:
+                break
         synchronize(place.device)
         rate = steps * batch_size / (time.perf_counter() - begin)
         records = _end_epoch(
-            learners, pixels, labels, epoch=epoch, rate=rate, before=seconds_before, world=world
+            learners,
+            pixels,
+            labels,
+            leave_out,
+            epoch=epoch,
+            rate=rate,
+            before=seconds_before,
+            world=world,
         )
         position.log.extend(records)
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
@@ -168,22 +194,39 @@ def _one_step(
         learner.step(batch, logits, features, step=step)
 
 
-def _check_weights(learners: Sequence[Learner], world: World) -> None:
-    """Refuse to save a learner whose losses or weights are no numbers.
+def _each(
+    learners: list[Learner], leave_out: LeaveOut, look: Callable[[Learner], Seen]
+) -> list[Seen]:
+    """What is seen of every learner that goes on; who turns out to have diverged is removed.
 
-    Raises:
-        UnusableError: One has such.
+    Every rank sees the same: what a look is about is agreed on among all.
     """
-    for learner in learners:
+    found = []
+    for learner in tuple(learners):
+        try:
+            found.append(look(learner))
+        except DivergedError as error:
+            leave_out(learner, error)
+            learners.remove(learner)
+    return found
+
+
+def _check_weights(learners: list[Learner], world: World, leave_out: LeaveOut) -> None:
+    """Keep a learner whose losses or weights are no numbers from being saved."""
+
+    def check(learner: Learner) -> None:
         learner.figures()
         if world.agree(not learner.is_finite()):
             raise learner.diverged("a weight")
 
+    _each(learners, leave_out, check)
+
 
 def _end_epoch(
-    learners: Sequence[Learner],
+    learners: list[Learner],
     pixels: Tensor,
     labels: NDArray[np.int64],
+    leave_out: LeaveOut,
     *,
     epoch: int,
     rate: float,
@@ -196,6 +239,7 @@ def _end_epoch(
         learners: At the end of an epoch.
         pixels: The validation images, uint8 (images, 3, size, size), on the device.
         labels: (images,)
+        leave_out: Told of who diverged.
         epoch: From 0.
         rate: Images per second in it.
         before: The seconds each learner had spent when it began, by label.
@@ -203,23 +247,20 @@ def _end_epoch(
 
     Returns:
         One record per learner, in their order; none on other ranks than the first.
-
-    Raises:
-        UnusableError: A loss, a weight or an output is not finite.
     """
-    records = []
-    for learner in learners:
+
+    def look(learner: Learner) -> EpochRecord | None:
         loss, train_top1 = learner.figures()
         logits = learner.logits(pixels) if world.main else None
         broken = logits is not None and not np.isfinite(logits).all()
         if world.agree(broken or not learner.is_finite()):
             raise learner.diverged("an output")
         if logits is None:
-            continue
+            return None
         val_top1 = float(evaluate.top1(logits, labels))
         val_loss = float(evaluate.nll(logits, labels))
         learner.consider(epoch + 1, val_top1, val_loss, logits)
-        record = EpochRecord(
+        return EpochRecord(
             label=learner.label,
             epoch=epoch + 1,
             loss=loss,
@@ -230,16 +271,24 @@ def _end_epoch(
             images_per_second=rate,
             seconds=learner.seconds - before[learner.label],
         )
-        records.append(record)
-    return records
+
+    return [record for record in _each(learners, leave_out, look) if record is not None]
 
 
 def _show(
-    learners: Sequence[Learner], progress: Progress, step: int, batch_size: int, *, last: bool
+    learners: list[Learner],
+    progress: Progress,
+    step: int,
+    batch_size: int,
+    leave_out: LeaveOut,
+    *,
+    last: bool,
 ) -> None:
     """Advance the bar; figures, which make a GPU wait, only now and then."""
+    figures: list[tuple[float, float]] = []
     if step % FIGURES_EVERY == 0 or last or step == 1:
-        figures = [learner.figures() for learner in learners]
+        figures = _each(learners, leave_out, Learner.figures)
+    if figures:
         loss = sum(f[0] for f in figures) / len(figures)
         top1 = sum(f[1] for f in figures) / len(figures)
         progress.advance(1, images=batch_size, loss=loss, top1=top1)

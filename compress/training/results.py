@@ -1,6 +1,7 @@
 """What a trained student leaves behind: weights, predictions, and the figures of its row."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,14 @@ from compress.files import atomic_path, write_text
 from compress.models import cost, weights
 from compress.models import registry as models
 from compress.records.distill import StudentRow
+from compress.records.training import DivergedRow
 from compress.runs import Run, read_epochs
 from compress.training.inputs import TrainingImages, as_tensor
 from compress.training.learner import Learner
 
 STUDENTS = "students"
 PREDICTIONS = "predictions"
+DIVERGED = "diverged"
 
 
 @dataclass(frozen=True)
@@ -150,8 +153,40 @@ def read_finished(run: Run, plan: StudentPlan) -> Finished:
     try:
         row = StudentRow.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} is missing or damaged", hint="begin anew with --restart"
-        ) from error
+        raise _damaged(path) from error
     validation, test = read_predictions(run.folder, plan.label)
     return Finished(row, validation, test)
+
+
+def note_diverged(run: Run, row: DivergedRow) -> None:
+    """Write who was left out, and why: diverged/<label>.json.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    write_text(_diverged(run, row.label), row.model_dump_json(indent=2) + "\n")
+
+
+def read_diverged(run: Run, plans: Sequence[StudentPlan]) -> tuple[DivergedRow, ...]:
+    """Which of these plans were left out of a run, in their order.
+
+    Raises:
+        InputError: A file is damaged.
+    """
+    rows = []
+    for path in (_diverged(run, plan.label) for plan in plans):
+        if not path.is_file():
+            continue
+        try:
+            rows.append(DivergedRow.model_validate_json(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError) as error:
+            raise _damaged(path) from error
+    return tuple(rows)
+
+
+def _diverged(run: Run, label: str) -> Path:
+    return run.folder / DIVERGED / f"{label}.json"
+
+
+def _damaged(path: Path) -> InputError:
+    return InputError(f"{path} is missing or damaged", hint="begin anew with --restart")

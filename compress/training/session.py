@@ -10,9 +10,10 @@ import torch
 
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
-from compress.errors import ConfigError, Interrupted
+from compress.errors import ConfigError, DivergedError, Interrupted
 from compress.files import atomic_path
 from compress.records.run import EpochRecord
+from compress.records.training import DivergedRow
 from compress.runs import CHECKPOINT, WAITING, Run
 from compress.training import state as checkpoints
 from compress.training.answers import Teaching
@@ -21,7 +22,14 @@ from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
 from compress.training.memory import SMALLER, shortage_explained
-from compress.training.results import STUDENTS, Finished, finish, read_finished
+from compress.training.results import (
+    STUDENTS,
+    Finished,
+    finish,
+    note_diverged,
+    read_diverged,
+    read_finished,
+)
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
 from compress.training.workplace import Workplace
@@ -75,14 +83,15 @@ def train_students(
         place: Where to compute; `stop` ends the training after an epoch.
 
     Returns:
-        One entry per plan, in their order.
+        One entry per plan that was trained to its end, in their order; `read_diverged` tells of the
+        others.
 
     Raises:
         Interrupted: Asked to stop.
         ConfigError: The batch size does not fit, an option is unknown, or the run was begun with
             another number of ranks.
         MachineError: The images, a student, or all of a group do not fit into memory.
-        UnusableError: A loss is not finite.
+        DivergedError: A loss is not finite, and no other student is left.
     """
     world = place.world
     check_batch(schedule.batch_size, images=splits.train.count, world=world)
@@ -94,6 +103,8 @@ def train_students(
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
     begun, log = _begun(run)
+    hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
+    hopes -= {row.label for row in read_diverged(run, plans)}
     for group, checkpoint in _groups(run, plans, begun, schedule.group or len(plans), world):
         labels = [plan.label for plan in group]
         if world.agree(place.stop.requested):
@@ -112,12 +123,14 @@ def train_students(
                 source,
                 log,
                 place,
+                hopes,
                 checkpoint=checkpoint,
             )
     if not world.main:
         return []
     (run.folder / WAITING).unlink(missing_ok=True)  # nobody waits any more
-    return [read_finished(run, plan) for plan in plans]
+    diverged = {row.label for row in read_diverged(run, plans)}
+    return [read_finished(run, plan) for plan in plans if plan.label not in diverged]
 
 
 def _train_group(
@@ -129,6 +142,7 @@ def _train_group(
     source: Source,
     log: Sequence[EpochRecord],
     place: Workplace,
+    hopes: set[str],
     *,
     checkpoint: str | None,
 ) -> list[EpochRecord]:
@@ -143,6 +157,7 @@ def _train_group(
         source: The teacher, or nobody.
         log: Epochs of the groups before.
         place: Where to compute; `stop` ends the training after an epoch.
+        hopes: Labels of all groups' students, who diverges is removed; without any nobody trains.
         checkpoint: File of the run that this group goes on from; None begins anew.
 
     Returns:
@@ -153,9 +168,12 @@ def _train_group(
     if isinstance(source, Teaching):
         taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
         source.tap(tuple(taps))
+    by_label = {plan.label: plan for plan in group}
     position = Position(log=list(log))
     if checkpoint is not None:
         position = replace(_taken_up(learners, run.folder / checkpoint), log=list(log))
+        position.diverged = [row for row in position.diverged if row.label in by_label]
+        hopes -= {row.label for row in position.diverged}
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
 
@@ -171,6 +189,23 @@ def _train_group(
 
         world.from_main(write)
 
+    def leave_out(learner: Learner, error: DivergedError) -> None:
+        hopes.discard(learner.label)
+        if not hopes:
+            raise error
+        plan = by_label[learner.label]
+        row = DivergedRow(
+            label=plan.label,
+            model=str(plan.model),
+            seed=plan.seed,
+            role=plan.role,
+            settings=plan.settings,
+            epoch=position.epoch + 1,
+            reason=error.reason,
+        )
+        position.diverged.append(row)
+        place.progress.note(f"{error.message}; the others go on without it")
+
     run_epochs(
         learners,
         images,
@@ -182,13 +217,16 @@ def _train_group(
         position=position,
         save=save,
         checkpoint_every=schedule.checkpoint_every,
+        leave_out=leave_out,
         place=place,
     )
 
     def write_students() -> None:
         run.write_epochs(position.log)
-        for plan, learner in zip(group, learners, strict=True):
-            finish(run, splits, plan, learner, images, place.device)
+        for learner in learners:
+            finish(run, splits, by_label[learner.label], learner, images, place.device)
+        for row in position.diverged:
+            note_diverged(run, row)
 
     world.from_main(write_students)
     return position.log
@@ -212,22 +250,29 @@ def _begun(run: Run) -> tuple[list[str], list[EpochRecord]]:
 
 
 def _labels(saved: Mapping[str, Any] | None) -> list[str]:
-    """Whose states a checkpoint holds; nobody's where there is none."""
-    return [state["label"] for state in saved["learners"]] if saved is not None else []
+    """Of whom a checkpoint knows: who learns, and who diverged; nobody where there is none."""
+    if saved is None:
+        return []
+    diverged = Position.from_state(saved["position"]).diverged
+    return [*(state["label"] for state in saved["learners"]), *(row.label for row in diverged)]
 
 
-def _taken_up(learners: Sequence[Learner], path: Path) -> Position:
+def _taken_up(learners: list[Learner], path: Path) -> Position:
     """Where a checkpoint's training stood, the states of these learners loaded.
 
-    The checkpoint is as large as all that learns, so nobody keeps it longer than this takes.
+    Who had diverged is removed. The checkpoint is as large as all that learns, so nobody keeps it
+    longer than this takes.
     """
     saved = checkpoints.load(path)
     if saved is None:
         raise ValueError(f"there is no checkpoint {path} to go on from")
+    position = Position.from_state(saved["position"])
+    diverged = {row.label for row in position.diverged}
+    learners[:] = [learner for learner in learners if learner.label not in diverged]
     states = {state["label"]: state for state in saved["learners"]}
     for learner in learners:
         learner.load_state(states[learner.label])
-    return Position.from_state(saved["position"])
+    return position
 
 
 def _check_ranks(run: Run, world: World) -> None:
@@ -280,7 +325,13 @@ def _groups(
         size: Of the groups.
         world: Rank 0 puts aside.
     """
-    missing = [p for p in plans if not (run.folder / STUDENTS / f"{p.label}.json").is_file()]
+    diverged = {row.label for row in read_diverged(run, plans)}
+    missing = [
+        plan
+        for plan in plans
+        if plan.label not in diverged
+        and not (run.folder / STUDENTS / f"{plan.label}.json").is_file()
+    ]
     if not any(plan.label in begun for plan in missing):
         begun = []
     if len(begun) > size:

@@ -144,6 +144,23 @@ def test_the_teacher_of_an_earlier_run_is_taken_up(
     assert len(list(place.glob("runs/*/manifest.json"))) == 3
 
 
+def test_a_student_that_diverges_ends_with_5_and_leaves_the_others_complete(
+    document: Any, place: Path, again: Callable[..., Finished]
+) -> None:
+    """Also when the finished run is shown again."""
+    swept = ("--seed", "5", "--sweep", "learning_rate=0.2,1e30", "--run-dir", "swept")
+    for shown in (again(*swept), again(*swept, "--json", "-")):
+        assert shown.code == 5, shown.stderr
+        assert "tiny-lr1e+30 diverged in epoch 1: the loss is not finite" in shown.stderr
+        assert "the run swept is complete without" in " ".join(shown.stderr.split())
+    assert "next: compress export swept" in shown.stderr
+    told = json.loads(shown.stdout)
+    assert [row["label"] for row in told["students"]] == ["tiny-lr0.2", "tiny-control-lr0.2"]
+    assert [row["label"] for row in told["diverged"]] == ["tiny-lr1e+30", "tiny-control-lr1e+30"]
+    assert told["students"][0]["kd_gain"] is not None
+    assert json.loads((place / "swept" / "manifest.json").read_text())["status"] == "complete"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_with_130_after_the_epoch_is_saved(
     document: Any, place: Path, number: signal.Signals

@@ -36,6 +36,12 @@ def test_a_student_is_set_beside_its_control_and_the_teacher() -> None:
     assert (control.kd_gain, control.kd_gain_low, control.kd_gain_high) == (None, None, None)
 
 
+def test_a_student_whose_control_diverged_has_no_gain() -> None:
+    plans = plan_students(build(DistillConfig, {"student": ("small_cnn",)}))
+    (row,) = compare(plans, [finished(plans[0].label, STUDENT)], logits(TEACHER), LABELS)
+    assert (row.agreement, row.kd_gain) == (3 / 5, None)
+
+
 def test_the_teachers_row_has_what_was_described_and_how_sure_it_was() -> None:
     known = described(
         name="resnet56",

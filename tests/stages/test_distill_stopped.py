@@ -16,6 +16,7 @@ from compress.stages.distill_teacher import teacher_training
 from compress.stages.training_run import as_asked, run_folder
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, place, tiny_distill, train_config
+from tests.tiny_training import Killed
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +48,6 @@ def test_a_signal_in_the_teachers_last_epoch_trains_no_students() -> None:
     distill(asked(), progress=notes)
     assert f"teacher: {teacher}, the newest complete run" in notes.text
     assert read_manifest(Path("run")).status == "complete"
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 class Dying(Disturbed):

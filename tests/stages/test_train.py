@@ -149,7 +149,7 @@ def test_a_second_signal_ends_at_once() -> None:
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_as_failed() -> None:
-    with pytest.raises(UnusableError, match="small_cnn is not finite"):
+    with pytest.raises(UnusableError, match="small_cnn diverged: the loss is not finite"):
         train(train_config(run_dir="mine", learning_rate=1e30, schedule="cosine"))
     manifest = read_manifest(Path("mine"))
     assert manifest.status == "failed"

@@ -103,6 +103,7 @@ def test_only_the_first_rank_writes_and_reports(seen: Seen) -> None:
         for size in (1, 2)
     ]
     assert names[0] == names[1]
+    assert "diverged/wild.json" in names[0]
 
 
 @pytest.mark.parametrize("size", [1, 2])

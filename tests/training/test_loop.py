@@ -20,6 +20,7 @@ from tests.notes import Notes
 from tests.tiny_training import (
     CPU,
     Given,
+    Killed,
     digits,
     learner,
     network,
@@ -160,9 +161,6 @@ def test_going_on_from_any_checkpoint_ends_bit_for_bit_the_same(killed_at: int) 
             learner("control", optimization=optimization),
         ]
 
-    class Killed(BaseException):
-        pass
-
     whole = fresh()
     expected = run(whole)
     begun, stored, saves = fresh(), io.BytesIO(), [0]
@@ -226,11 +224,39 @@ def test_a_checkpoint_never_holds_weights_that_gave_no_number(every: int, poison
     def save(position: Position) -> None:
         saved.append((position.epoch * STEPS + position.step, student.weights()))
 
-    with pytest.raises(UnusableError, match="of a is not finite"):
+    with pytest.raises(UnusableError, match=r"^a diverged: .* is not finite"):
         run([student], checkpoint_every=every, save=save)
     good = poisoned_at - poisoned_at % every if every else STEPS
     assert saved[-1][0] == good
     assert all(torch.isfinite(value).all() for value in saved[-1][1].values())
+
+
+@pytest.mark.parametrize("every", [0, 1, 2])
+@pytest.mark.parametrize("poisoned_at", [0, 5, 2 * STEPS - 1])
+def test_who_diverges_is_left_out_and_told_of_once(every: int, poisoned_at: int) -> None:
+    alone, sound = learner("b", seed=1), learner("b", seed=1)
+    expected = run([alone], checkpoint_every=every)
+    poisoned = learner(kind=Poisoned)
+    assert isinstance(poisoned, Poisoned)
+    poisoned.poisoned_at = poisoned_at
+    learners: list[Learner] = [poisoned, sound]
+    told, saved = [], []
+    position = run(
+        learners,
+        checkpoint_every=every,
+        leave_out=lambda one, error: told.append((one.label, error.message)),
+        save=lambda p: saved.append((p.epoch, p.step, len(learners))),
+    )
+    assert learners == [sound]
+    assert same_weights(sound.model.state_dict(), alone.model.state_dict())
+    assert [label for label, _ in told] == ["a"]
+    assert "is not finite at learning rate 0.05" in told[0][1]
+    epochs = [(r.label, r.epoch) for r in position.log]
+    assert epochs == [*([("a", 1)] if poisoned_at >= STEPS else []), ("b", 1), ("b", 2)]
+    assert [r.loss for r in position.log if r.label == "b"] == [r.loss for r in expected.log]
+    good = poisoned_at - poisoned_at % every if every else poisoned_at - poisoned_at % STEPS
+    with_both = [epoch * STEPS + step for epoch, step, count in saved if count == 2]
+    assert max(with_both, default=0) == good
 
 
 def test_a_stop_is_obeyed_after_the_epoch_is_saved() -> None:

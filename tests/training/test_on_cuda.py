@@ -30,6 +30,7 @@ from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import (
     CPU,
+    Killed,
     digits,
     hungry,
     learner,
@@ -105,9 +106,6 @@ def test_a_killed_run_ends_as_one_that_was_not_to_rounding(
     tmp_path: Path, cuda: torch.device, monkeypatch: pytest.MonkeyPatch, every: int
 ) -> None:
     """cuDNN may choose other algorithms, so bits may differ; dropout must not."""
-
-    class Killed(BaseException):
-        pass
 
     plans = (plan("a", "small_cnn:width=0.25,dropout=0.5", terms=["kd"]),)
     monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format())

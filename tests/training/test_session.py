@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from compress.cache import cache_folder
 from compress.config.distill import StudentPlan
-from compress.data.images import Splits
 from compress.errors import ConfigError, Interrupted, MachineError
 from compress.interrupts import StopRequest
 from compress.models import weights
@@ -24,65 +23,12 @@ from compress.training.distributed import World
 from compress.training.learner import Learner
 from compress.training.loop import run_epochs
 from compress.training.memory import SMALLER
-from compress.training.results import Finished, finish
+from compress.training.results import finish
 from compress.training.session import train_students
 from compress.training.workplace import Workplace
 from tests.notes import Notes
-from tests.tiny_training import ALONE, CPU, Given, digits, hungry, open_run, plan, schedule
-
-PLANS = (plan("a", terms=["kd"]), plan("b", seed=1, terms=["kd"]), plan("control"))
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def train(
-    folder: Path,
-    plans: Sequence[StudentPlan] = PLANS,
-    *,
-    world: World = ALONE,
-    stop: StopRequest | None = None,
-    splits: Splits | None = None,
-    notes: Notes | None = None,
-    **changes: Any,
-) -> list[Finished]:
-    run = open_run(folder / "run")
-    try:
-        return train_students(
-            run,
-            splits or digits(),
-            plans,
-            schedule(cache_folder(), **changes),
-            lambda _: Given(digits()),
-            place=Workplace(
-                CPU, world=world, progress=notes or Notes(), stop=stop or StopRequest()
-            ),
-        )
-    finally:
-        run.close()
-
-
-def kill_at_save(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Let the process end right after the checkpoint of that number, from 1."""
-    saved, save = [0], checkpoints.save
-
-    def then_die(*arguments: Any) -> None:
-        save(*arguments)
-        saved[0] += 1
-        if saved[0] == number:
-            raise Killed
-
-    monkeypatch.setattr(checkpoints, "save", then_die)
-
-
-def weight_files(folder: Path) -> dict[str, bytes]:
-    students = (folder / "run" / "students").glob("*.safetensors")
-    return {path.name: path.read_bytes() for path in students}
-
-
-def rows(finished: list[Finished]) -> list[dict[str, Any]]:
-    return [one.row.model_dump(exclude={"seconds"}) for one in finished]
+from tests.tiny_session import PLANS, kill_at_save, rows, train, weight_files
+from tests.tiny_training import CPU, Given, Killed, digits, hungry, open_run, schedule
 
 
 def log(folder: Path) -> list[tuple[Any, ...]]:
@@ -174,7 +120,7 @@ def test_the_size_of_groups_may_change_on_the_way(
             train(tmp_path / "changed", group=before)
     trained: list[int] = []
 
-    def counted(learners: Sequence[Learner], *arguments: Any, **options: Any) -> None:
+    def counted(learners: list[Learner], *arguments: Any, **options: Any) -> None:
         trained.append(len(learners))
         run_epochs(learners, *arguments, **options)
 

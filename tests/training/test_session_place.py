@@ -13,13 +13,9 @@ from compress.training.distributed import World
 from compress.training.session import train_students
 from compress.training.workplace import Workplace
 from tests.notes import Notes
-from tests.tiny_training import CPU, Given, digits, open_run, plan, schedule
+from tests.tiny_training import CPU, Given, Killed, digits, open_run, plan, schedule
 
 HERE = Workplace(CPU, progress=Notes())
-
-
-class Killed(BaseException):
-    """The process ends here."""
 
 
 class Dying(Given):

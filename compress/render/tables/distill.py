@@ -9,6 +9,7 @@ from rich.text import Text
 
 from compress import evaluate
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
+from compress.records.training import TrainingRecord
 from compress.render.gains import (
     AVERAGE_HELPS,
     AVERAGE_HURTS,
@@ -53,8 +54,14 @@ def table(record: DistillRecord) -> RenderableType:
     parts.append(_rows_table(record))
     if record.ensembles:
         parts.append(_ensembles_table(record.ensembles))
+    parts.extend(left_out(record))
     parts.append(Text(notes(record), style="dim"))
     return Group(*parts)
+
+
+def left_out(record: TrainingRecord) -> list[RenderableType]:
+    """A line for each model that the tables lack because it diverged."""
+    return [Text(str(row), style="bold red") for row in record.diverged]
 
 
 def heading(record: DistillRecord) -> Text:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from compress.records.train import TrainRecord
 from compress.render.numbers import amount, duration, percent, percent_range
-from compress.render.tables.distill import summary_table
+from compress.render.tables.distill import left_out, summary_table
 from compress.render.tables.fitting import FirstThatFits, broken, grid
 
 NOTES = (
@@ -31,7 +31,7 @@ def table(record: TrainRecord) -> RenderableType:
         _models(record, "\n", ACCURACY + COST),
         Group(_models(record, "\n", ACCURACY), _models(record, "  ", COST)),
     )
-    return Group(head, *summary, models, Text(NOTES, style="dim"))
+    return Group(head, *summary, models, *left_out(record), Text(NOTES, style="dim"))
 
 
 def _models(record: TrainRecord, joint: str, heads: tuple[str, ...]) -> Table:

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from compress.records.distill import EnsembleRow
+from compress.records.training import DivergedRow
 from compress.render.tables.distill import heading, in_order, table, teacher_range
 from tests.fake_run import TEACHER, record, student, summary_row
 
@@ -208,3 +209,12 @@ def test_names_from_outside_are_no_markup() -> None:
     odd = student("small_cnn", model="[red]x").model_copy(update={"label": "[bold]tiny[/bold]"})
     assert "[bold]tiny[/bold]" in render(table(record([odd], data="[red]cats[/red]")), 240)
     assert "[red]cats[/red]" in render(table(record([odd], data="[red]cats[/red]")), 240)
+
+
+def test_who_diverged_has_a_line_below_the_rows() -> None:
+    gone = DivergedRow(
+        label="wild", model="small_cnn", seed=0, role="student", epoch=3, reason="the loss is NaN"
+    )
+    shown = render(table(record(ROWS, diverged=(gone,))), 240)
+    line = shown.index("wild diverged in epoch 3: the loss is NaN\n")
+    assert max(shown.index(row.label) for row in ROWS) < line < shown.index("Top-1 in per cent")
