@@ -57,6 +57,8 @@ class Budget:
         # in a session of its own: Ctrl-C reaches it once, through us
         self._child = subprocess.Popen(command, start_new_session=True)
         self._told = False
+        if self.interrupted:  # while the child was being made
+            self._tell()
         while True:
             left = None if self._end is None or self._told else self._end - time.monotonic()
             try:

@@ -25,7 +25,8 @@ from pathlib import Path
 from recipe_budget import Budget
 from recipe_items import ITEMS, Item, Records, epochs_of
 
-from compress.errors import CompressError, InputError
+from compress.config import recipes
+from compress.errors import CompressError, InputError, UnusableError
 from compress.files import write_text
 from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
@@ -70,14 +71,16 @@ class Places:
 def kept(item: Item, changes: Sequence[str], places: Places) -> RecipeRecord | None:
     """The record of an item with just these changes; None where there is none.
 
-    Records that were shortened once had the name of whole ones.
+    One of a recipe that has changed since is none. Records that were shortened once had the name
+    of whole ones.
     """
     for folder in (places.records, RECORDS):
         for name in dict.fromkeys((item.record_name(changes), item.name)):
             path = folder / f"{name}.json"
             if path.is_file():
                 record = RecipeRecord.read(path)
-                if record.recipe == item.recipe and record.changes == shlex.join(changes):
+                same = record.recipe_sha256 in {None, recipes.sha256(item.recipe)}
+                if same and record.recipe == item.recipe and record.changes == shlex.join(changes):
                     return record
     return None
 
@@ -207,11 +210,12 @@ def run_item(
         print(f"== {item.name}: {text}", file=sys.stderr, flush=True)
         # a step that is complete only shows its table
         code = budget.run([sys.executable, "-m", "compress", *step.arguments, *more])
-        if code:
+        if code and not (code == UnusableError.exit_code and is_complete(step.folder)):
             return code
     record = RecipeRecord(
         name=item.record_name(changes),
         recipe=item.recipe,
+        recipe_sha256=recipes.sha256(item.recipe),
         changes=shlex.join(changes),
         commands=tuple(shown(step.arguments, places) for step in steps),
         teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,

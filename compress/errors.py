@@ -56,7 +56,7 @@ class DivergedError(UnusableError):
     def __init__(self, label: str, reason: str) -> None:
         super().__init__(
             f"{label} diverged: {reason}",
-            hint="use a smaller --learning-rate, or --amp off; or leave this student out",
+            hint="use a smaller --learning-rate, or --amp off; the last checkpoint is kept",
         )
         self.reason = reason
 

@@ -37,7 +37,7 @@ def alone(
         give_up: As in `wait_until_free`.
 
     Raises:
-        InputError: The folder or the file cannot be made.
+        InputError: The folder, the file or its lock is not to be had.
         Interrupted: The waiting was given up.
     """
     try:
@@ -46,7 +46,7 @@ def alone(
     except OSError as error:
         raise write_error(path.parent, error) from error
     with lock:
-        while not taken(lock):
+        while not _mine(path, lock):
             if not wait_until_free(path, tell=tell, give_up=give_up):
                 raise Interrupted(
                     f"stopped while waiting for {path.parent}",
@@ -71,25 +71,39 @@ def claim(path: Path, *, hint: str) -> IO[str]:
     except OSError as error:
         raise write_error(path.parent, error) from error
     try:
-        free = taken(lock)
-    except OSError as error:
+        if _mine(path, lock):
+            return lock
+    except InputError:
         lock.close()
-        raise write_error(path.parent, error) from error
-    if free:
-        return lock
+        raise
     lock.close()
     raise InputError(f"another process is working in {path.parent}", hint=hint)
 
 
-def taken(lock: IO[str]) -> bool:
+def _mine(path: Path, lock: IO[str]) -> bool:
+    """Whether the lock of an open file could be taken.
+
+    Raises:
+        InputError: The file system has no locks.
+    """
+    try:
+        return taken(lock)
+    except OSError as error:
+        raise write_error(path.parent, error) from error
+
+
+def taken(lock: IO[str], *, patient: bool = True) -> bool:
     """Take the lock of an open file if no other process has it; it goes with the open file.
 
-    Who only looks whether it is held has it for an instant, which is waited for.
+    Args:
+        lock: The file.
+        patient: Whether to try for a moment: who only looks whether it is held has it for an
+            instant.
 
     Raises:
         OSError: The file system has no locks.
     """
-    for pause in LOOKED_AT_SECONDS:
+    for pause in LOOKED_AT_SECONDS if patient else (0.0,):
         with suppress(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True

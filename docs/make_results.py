@@ -16,10 +16,11 @@ from compress.render.numbers import (
     ABSENT,
     amount,
     duration,
+    mean_and_sd,
     percent,
     percent_range,
 )
-from compress.render.tables.distill import LESSONS, teacher_range
+from compress.render.tables.distill import LESSONS, chance, judged_gains, teacher_range
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS.parent / "benchmarks" / "records"
@@ -38,9 +39,9 @@ How to read them:
   difference to it in points, paired by image and seed.
 * n is the number of seeds. With one, ranges are 95% intervals over test images (Wilson's; for
   gains, of the paired difference). With several, ± is the standard deviation over seeds, and the
-  range of a gain holds both 95% errors added in quadrature: Student's over seeds and the
-  bootstrap's over images. *within noise* says that the range holds 0; of two seeds, that they
-  *cannot tell*.
+  range of a gain holds both 95% errors added in quadrature: Student's over seeds and that of the
+  paired difference over images. *within noise* says that the range holds 0; of two seeds, that
+  they *cannot tell*.
 """
 NOTHING = "None of the recipes has a record yet."
 Row = Sequence[str]
@@ -71,8 +72,8 @@ def _of_seeds(row: SummaryRow) -> Row:
     return (
         name_of(row.label, row.role),
         str(row.seeds),
-        f"{percent(row.top1_mean)} ± {percent(row.top1_sd)}",
-        f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
+        mean_and_sd(row.top1_mean, row.top1_sd),
+        mean_and_sd(row.last_top1_mean, row.last_top1_sd),
         str(gain_over_seeds(row)),
     )
 
@@ -222,7 +223,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
     if result.summary:
         heads = ("over seeds", "n", "test top-1", "last epoch", "KD gain")
         lines += table(heads, headlines(result))
-    return [*lines, *_details(record), *_ensembles(result.ensembles)]
+    caveat = [part for line in chance(judged_gains(result)) for part in (line, "")]
+    return [*lines, *_details(record), *caveat, *_ensembles(result.ensembles)]
 
 
 def left(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list[str]:

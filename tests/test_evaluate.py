@@ -189,20 +189,26 @@ def test_paired_interval_of_equal_answers_is_narrow_and_around_zero():
     assert -0.003 < low < 0 < high < 0.003
 
 
-def test_paired_bootstrap_is_near_the_t_interval_of_scipy():
+def test_paired_interval_of_shares_is_near_the_t_interval_of_scipy():
     generator = np.random.default_rng(2)
-    first = generator.normal(1.0, 1.0, 400)
-    second = first - generator.normal(0.1, 0.5, 400)
+    first = generator.uniform(0.3, 1.0, 4000)
+    second = first - generator.uniform(-0.2, 0.3, 4000)
     expected = stats.ttest_rel(first, second).confidence_interval()
-    found = evaluate.paired_bootstrap(first, second, resamples=4000)
-    assert found == pytest.approx((expected.low, expected.high), abs=0.01)
+    assert evaluate.paired_interval(first, second) == pytest.approx(expected, abs=3e-4)
 
 
-def test_paired_bootstrap_repeats_itself():
-    values = np.arange(50.0)
-    first = evaluate.paired_bootstrap(values, values[::-1], resamples=200, seed=3)
-    assert first == evaluate.paired_bootstrap(values, values[::-1], resamples=200, seed=3)
-    assert first != evaluate.paired_bootstrap(values, values[::-1], resamples=200, seed=4)
+def test_paired_interval_of_shares_adds_two_images_that_differ_by_one_half_each():
+    found = evaluate.paired_interval(np.array([1.0, 0.5, 1.0]), np.array([0.5, 0.5, 0.0]))
+    # differences 1/2, 0, 1 and the added: of 5 images, mean 0.3, mean square (1.25 + 1) / 5
+    half = 1.959963984540054 * math.sqrt((0.45 - 0.09) / 5)
+    assert found == pytest.approx((0.3 - half, 0.3 + half))
+
+
+@pytest.mark.parametrize(("images", "differing"), [(360, 4), (10_000, 4)])
+def test_paired_interval_sees_nothing_in_a_handful_of_images(images, differing):
+    """Four images of one kind are as likely as 1 in 8 when both models are equally good."""
+    low, high = evaluate.paired_interval(*paired(images - differing, differing, 0, 0))
+    assert low < 0 < high
 
 
 def test_mean_and_sample_deviation():

@@ -5,9 +5,9 @@ import fcntl
 import select
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -118,15 +118,23 @@ def test_waiting_ends_with_the_holder_or_when_it_is_given_up(
     assert said == [f"another process is working in {lock.parent}: waiting for it to end"]
 
 
-def test_a_look_of_another_process_keeps_nobody_out(tmp_path: Path) -> None:
+def test_a_look_of_another_process_keeps_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`is_held` has the lock for an instant: who tries just then tries again."""
     path = tmp_path / "lock"
+    pauses: list[float] = []
     with path.open("a") as looking, path.open("a") as mine:
+
+        def pause(seconds: float) -> None:
+            pauses.append(seconds)
+            if len(pauses) == 2:
+                fcntl.flock(looking, fcntl.LOCK_UN)
+
+        monkeypatch.setattr(time, "sleep", pause)
         fcntl.flock(looking, fcntl.LOCK_SH)
-        end = threading.Timer(0.005, fcntl.flock, (looking, fcntl.LOCK_UN))
-        end.start()
         assert taken(mine)
-        end.join()
+    assert pauses == [0.001, 0.01]
 
 
 def test_a_claim_is_refused_while_another_process_is_there(
@@ -143,12 +151,21 @@ def test_a_claim_is_refused_while_another_process_is_there(
     assert not is_held(lock)
 
 
+@pytest.mark.parametrize("take", [partial(claim, hint=""), lambda lock: alone(lock).__enter__()])
 def test_a_file_system_without_locks_is_not_called_busy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, take: Callable[[Path], object]
 ) -> None:
     def none_here(*_: object) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", none_here)
     with pytest.raises(InputError, match="No locks available"):
-        claim(tmp_path / "lock", hint="")
+        take(tmp_path / "lock")
+
+
+def test_who_has_no_time_tries_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lock"
+    monkeypatch.setattr(time, "sleep", lambda seconds: seconds and pytest.fail("waited"))
+    with path.open("a") as theirs, path.open("a") as mine:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert not taken(mine, patient=False)

@@ -29,6 +29,7 @@ def train(
     stop: StopRequest | None = None,
     splits: Splits | None = None,
     notes: Notes | None = None,
+    source: Given | None = None,
     **changes: Any,
 ) -> list[Finished]:
     """Train students on digits in the run directory `folder/run`, or go on there."""
@@ -39,7 +40,7 @@ def train(
             splits or digits(),
             plans,
             schedule(cache_folder(), **changes),
-            lambda _: Given(digits()),
+            lambda _: source or Given(digits()),
             place=Workplace(
                 CPU, world=world, progress=notes or Notes(), stop=stop or StopRequest()
             ),

@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperCommand
 
 from compress.cli.output import speaks
-from compress.errors import CompressError, ConfigError, Interrupted
+from compress.errors import CompressError, ConfigError, DivergedError, Interrupted
 from compress.version import VERSION, install_hint
 
 COMMANDS = {
@@ -35,8 +35,8 @@ BUG = 70
 INTERRUPTED = 130
 PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
 """System errors that are about the user's disk, wherever they come from."""
-EVERYWHERE = (ConfigError, Interrupted)
-"""What all ranks of torchrun meet alike: they have one command line, and agree to stop."""
+EVERYWHERE = (ConfigError, DivergedError, Interrupted)
+"""What all ranks of torchrun meet alike: they have one command line, and agree on the rest."""
 LOST = re.compile(r"gloo|NCCL|Connection (?:closed|reset) by peer", re.IGNORECASE)
 """What torch.distributed says where another rank is gone."""
 STEPS = """\

@@ -77,7 +77,8 @@ def distill(
         typer.Option(
             "--loss",
             metavar="NAME[:weight=W,option=value,…]",
-            help="A term of a sum of losses, instead of --alpha; repeatable.",
+            help="A term of a sum of losses, instead of --alpha; repeatable, or a whole sum: "
+            "ce:weight=0.1 + kd:weight=0.9.",
             rich_help_panel=options.LEARNING,
         ),
     ] = None,

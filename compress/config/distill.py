@@ -42,8 +42,9 @@ class DistillConfig(TrainingConfig):
         alpha_from: What alpha begins at, for one that moves in a straight line.
         alpha_ramp_epochs: Epochs in which alpha goes from `alpha_from` to its value.
         temperature: Softening of `kd`.
-        loss: A sum of terms instead of alpha and temperature; a term `ce`, with a weight and
-            perhaps a ramp, is the cross-entropy.
+        loss: A sum of terms instead of alpha and temperature, also written as one:
+            `ce:weight=0.1 + kd:weight=0.9`. A term `ce`, with a weight and perhaps a ramp, is the
+            cross-entropy.
         ce_weight: Weight of the cross-entropy with the true labels, beside `loss`.
         sweep: Option name to values; every student is crossed with them. A swept loss may be a
             sum: `ce:weight=0.1 + kd:weight=0.9`.
@@ -89,7 +90,9 @@ class DistillConfig(TrainingConfig):
     @classmethod
     def _parse_losses(cls, value: Any) -> Any:
         items = [value] if isinstance(value, str) else value
-        return tuple(LossTerm.parse(item) if isinstance(item, str) else item for item in items)
+        return tuple(
+            term for item in items for term in (_sum(item) if isinstance(item, str) else (item,))
+        )
 
     @field_validator("sweep", mode="before")
     @classmethod
@@ -192,7 +195,7 @@ def _weighing(config: DistillConfig, swept: dict[str, Scalar]) -> Weighing:
     asked = _asked(config, swept)
     if asked:
         return _weigh_sum(config, asked, swept)
-    alpha = swept.get("alpha", 0.9 if config.alpha is None else config.alpha)
+    alpha = _alpha(config, swept)
     temperature = swept.get(
         "temperature", 4.0 if config.temperature is None else config.temperature
     )
@@ -208,6 +211,11 @@ def _weighing(config: DistillConfig, swept: dict[str, Scalar]) -> Weighing:
     epochs, start = config.alpha_ramp_epochs, config.alpha_from
     kd = kd.model_copy(update={"ramp_epochs": epochs, "ramp_from": start / alpha})
     return Weighing(1.0 - float(alpha), (kd,), ce_from=1.0 - start, ce_ramp_epochs=epochs)
+
+
+def _alpha(config: DistillConfig, swept: Mapping[str, Scalar]) -> Scalar:
+    """The share of kd at a point of a sweep."""
+    return swept.get("alpha", 0.9 if config.alpha is None else config.alpha)
 
 
 def _sum(text: str) -> tuple[LossTerm, ...]:
@@ -273,7 +281,8 @@ def _suffix(key: str, value: Scalar, values: Sequence[Scalar]) -> str:
 def _points(config: DistillConfig) -> list[dict[str, Scalar]]:
     """The sweep's values crossed; one empty point without a sweep.
 
-    A sum of losses without a temperature is one point, however many temperatures are swept.
+    A sum of losses without a temperature, or an alpha of 0, is one point, however many temperatures
+    are swept.
 
     Raises:
         ConfigError: A key is unknown, or temperatures are swept and no loss has one.
@@ -286,7 +295,8 @@ def _points(config: DistillConfig) -> list[dict[str, Scalar]]:
     for values in product(*config.sweep.values()):
         point = dict(zip(config.sweep, values, strict=True))
         asked = _asked(config, point)
-        if "temperature" in point and asked and not any(term.name in SOFTENED for term in asked):
+        soft = [term for term in asked if term.name in SOFTENED] if asked else _alpha(config, point)
+        if "temperature" in point and not soft:
             del point["temperature"]
             if point in points:
                 continue

@@ -1,5 +1,7 @@
 """Recipes: TOML files that fill a configuration, under its flags and over its defaults."""
 
+import hashlib
+import json
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -73,6 +75,17 @@ def about(name: str) -> About:
         ConfigError: No such recipe, or its header is incomplete.
     """
     return build(About, load(name).get("about", {}))
+
+
+def sha256(recipe: str) -> str:
+    """Of all that a recipe sets; its header, comments and layout count for nothing.
+
+    Raises:
+        ConfigError: As `load`.
+        InputError: As `load`.
+    """
+    tables = {name: table for name, table in load(recipe).items() if name != "about"}
+    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
 
 
 def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:

@@ -11,7 +11,11 @@ from torch import Tensor
 from compress.losses.precision import nonnegative, precise
 
 STANDARD_DEVIATION_FLOOR = 1e-7
-CORRELATION_FLOOR = 1e-8
+CONSTANT = 1e-6
+"""Length of what varies in a vector, as a share of the vector's, up to which it is rounding.
+
+A mean in float32 is off by some 1e-7 of the values.
+"""
 
 
 def kd(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
@@ -45,7 +49,8 @@ def kd(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
 def logit_std(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
     """`kd` after each row of logits is brought to mean 0 and standard deviation 1.
 
-    The student is then free to differ from the teacher in the scale of its logits.
+    The student is then free to differ from the teacher in the scale of its logits. With two classes
+    nothing but that scale and a sign is left, and so no gradient: `LEAST_CLASSES` in the registry.
 
     Args:
         student: Logits of shape (batch, classes), any float dtype; gradients flow into it.
@@ -125,15 +130,16 @@ def dist(
     beta * (1 - mean Pearson correlation of rows) + gamma * (1 - mean correlation of columns), with
     no factor T**2. Computed as half the squared distance of centred vectors of length 1, which is
     the same, but exactly 0 for equal inputs. A vector without variance counts as 0 (its correlation
-    is undefined): it costs 0 against another such, one half against any other.
+    is undefined): it costs 0 against another such, one half against any other, and no gradient
+    flows through it. With two classes a row only says which one leads: the columns teach.
 
     Args:
         student: Logits of shape (batch, classes), any float dtype; gradients flow into it.
         teacher: Logits of the same shape; detached by the caller.
         beta: Weight of the rows (relations between classes); the paper's is 1.
         gamma: Weight of the columns (relations between images); the paper's is 1.
-        temperature: Softening, unitless, above 0; 1 in the authors' code, which also multiplies by
-            its square.
+        temperature: Softening, unitless, above 0; 1 in the authors' code for ImageNet, which also
+            multiplies by its square.
 
     Returns:
         A unitless scalar in [0, 2 * (beta + gamma)], float64 for float64 logits, else float32.
@@ -221,4 +227,9 @@ def _decorrelation(student: Tensor, teacher: Tensor, *, dim: int) -> Tensor:
 
 
 def _unit(values: Tensor, dim: int) -> Tensor:
-    return F.normalize(values - values.mean(dim=dim, keepdim=True), dim=dim, eps=CORRELATION_FLOOR)
+    """Vectors centred and of length 1; without variance 0, and without a gradient."""
+    centred = values - values.mean(dim=dim, keepdim=True)
+    length = torch.linalg.vector_norm(centred, dim=dim, keepdim=True)
+    whole = torch.linalg.vector_norm(values, dim=dim, keepdim=True)
+    varies = length > CONSTANT * whole
+    return torch.where(varies, centred / torch.where(varies, length, 1.0), 0.0)

@@ -122,6 +122,20 @@ def check_maps(pairs: Sequence[Pair], student: Shapes, teacher: Shapes) -> None:
                 )
 
 
+def check_places(pairs: Sequence[Pair], student: Shapes, teacher: Shapes) -> None:
+    """Refuse maps of a single pixel: which one is attended to says nothing.
+
+    Raises:
+        ConfigError: No pair has a larger map on both sides.
+    """
+    if all(math.prod(student[a][1:]) == 1 or math.prod(teacher[b][1:]) == 1 for a, b in pairs):
+        taps = ", ".join(f"{a} and {b}" for a, b in pairs)
+        raise ConfigError(
+            f"attention compares places in an image, and the maps of {taps} have one",
+            hint="tap earlier stages, or use larger images",
+        )
+
+
 def _aligned(student: Shapes, teacher: Shapes) -> list[Pair]:
     ours, theirs = list(student), list(teacher)
     count = min(len(ours), len(theirs))

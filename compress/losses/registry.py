@@ -28,7 +28,7 @@ SUMMARIES = {
     "kd": "softened class distributions (Hinton et al., 2015)",
     "logit_std": "kd on standardised logits (Sun et al., 2024); weight 9 with ce-weight 0.1",
     "dkd": "target and other classes apart (Zhao et al., 2022); ramps up by itself",
-    "dist": "correlations by image and by class (Huang et al., 2022)",
+    "dist": "correlations by image and by class (Huang et al., 2022); usual weight 2",
     "hard": "the teacher's decisions as labels (Touvron et al., 2021)",
     "fitnet": "a projected middle feature map (Romero et al., 2015); usual weight 100",
     "attention": "where stages are active (Zagoruyko, Komodakis, 2017); usual weight 1000",
@@ -39,6 +39,8 @@ PAIRS = {"fitnet": "middle", "attention": "all", "rkd": "last"}
 ON_MAPS = frozenset({"fitnet", "attention"})
 TAKES_LABELS = frozenset({"dkd"})
 TAPS = ("student_taps", "teacher_taps")
+LEAST_CLASSES = {"logit_std": 3}
+"""With fewer a loss has no gradient: two standardised logits are always the same two numbers."""
 
 DKD_RAMP_EPOCHS = 20
 DKD_RAMP_SHARE = 4
@@ -213,7 +215,13 @@ def build(
         from compress.losses.on_logits import LogitLoss
 
         return LogitLoss(term.name, function, numbers, term.name in TAKES_LABELS)
-    from compress.losses.on_features import FeatureLoss, build_projectors, check_maps, choose_pairs
+    from compress.losses.on_features import (
+        FeatureLoss,
+        build_projectors,
+        check_maps,
+        check_places,
+        choose_pairs,
+    )
 
     student, teacher = student_shapes or {}, teacher_shapes or {}
     asked = (str(options[TAPS[0]]), str(options[TAPS[1]])) if TAPS[0] in options else None
@@ -223,6 +231,7 @@ def build(
         projectors = build_projectors(pairs, student, teacher)
     elif term.name == "attention":
         check_maps(pairs, student, teacher)
+        check_places(pairs, student, teacher)
     ours, theirs = zip(*pairs, strict=True)
     return FeatureLoss(term.name, function, numbers, ours, theirs, projectors)
 
@@ -250,18 +259,25 @@ def build_for(
     return build(term, student_shapes=ours, teacher_shapes=theirs)
 
 
-def check_student(term: LossTerm, student: "nn.Module", *, image_size: int) -> None:
+def check_student(term: LossTerm, student: "nn.Module", *, image_size: int, classes: int) -> None:
     """Refuse what a term wants of a student that it does not have, whoever its teacher will be.
 
     Args:
         term: Name and options, as in `build`.
         student: As in `build_for`.
         image_size: Side of the images in pixels.
+        classes: Of the data.
 
     Raises:
         ConfigError: As `build_for`, as far as the student tells.
     """
     options = resolve_options(term)
+    least = LEAST_CLASSES.get(term.name, 2)
+    if classes < least:
+        raise ConfigError(
+            f"loss {term.name} teaches nothing with {classes} classes: it takes {least} or more",
+            hint="use kd",
+        )
     if term.name not in PAIRS:
         return
     from compress.losses.on_features import check_maps, choose_pairs
@@ -286,4 +302,6 @@ def _tapped(term: LossTerm, key: str, model: "nn.Module", image_size: int) -> "S
 
 def _known(name: str) -> None:
     if name not in LOSSES:
-        raise unknown("loss", name, list(LOSSES))
+        error = unknown("loss", name, list(LOSSES))
+        error.hint += "; ce is a term of a sum, as in --loss 'ce:weight=0.1 + kd:weight=0.9'"
+        raise error

@@ -90,23 +90,26 @@ class StudentRow(Part):
 
 
 class SummaryRow(Part):
-    """Students that differ only in their seed.
+    """Students that differ only in their seed; those that diverged are missing.
 
     Attributes:
         label: Without the seed.
         role: A control learned from the labels only.
         seeds: How many.
         top1_mean: Mean over seeds, test split.
-        top1_sd: Standard deviation over seeds (n - 1).
+        top1_sd: Standard deviation over seeds (n - 1); null of the one seed that is left.
         last_top1_mean: The same for the last epoch.
         last_top1_sd: Its standard deviation.
         kd_gain_mean: Mean of the paired differences to the control of the same seed.
+        kd_gain_pairs: Seeds of which there is a control, too; null in older records, where all had
+            one, and without a gain.
         kd_gain_low: Lower end of its range: the errors of both 95% intervals that follow, added
-            in quadrature. All ends lie within -1 and 1.
+            in quadrature; of one pair, that over images. All ends lie within -1 and 1.
         kd_gain_high: Upper end.
-        kd_gain_seeds_low: Lower end of the t interval over seeds.
+        kd_gain_seeds_low: Lower end of the t interval over seeds; null of one pair.
         kd_gain_seeds_high: Upper end.
-        kd_gain_images_low: Lower end of the bootstrap interval over test images.
+        kd_gain_images_low: Lower end of the interval over test images, paired by image; in older
+            records a bootstrap's.
         kd_gain_images_high: Upper end.
     """
 
@@ -114,10 +117,11 @@ class SummaryRow(Part):
     role: Literal["student", "control"]
     seeds: int
     top1_mean: float
-    top1_sd: float
+    top1_sd: float | None
     last_top1_mean: float
-    last_top1_sd: float
+    last_top1_sd: float | None
     kd_gain_mean: float | None = None
+    kd_gain_pairs: int | None = None
     kd_gain_low: float | None = None
     kd_gain_high: float | None = None
     kd_gain_seeds_low: float | None = None
@@ -137,7 +141,7 @@ class EnsembleRow(Part):
         top1_high: Upper end.
         mean_member_top1: Mean of the members' own.
         gain: top1 minus that mean; null in older records.
-        gain_low: Lower end of its 95% interval, a bootstrap paired over test images.
+        gain_low: Lower end of its 95% interval, paired by image; in older records a bootstrap's.
         gain_high: Upper end.
     """
 

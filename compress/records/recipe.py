@@ -13,6 +13,7 @@ class RecipeRecord(Document):
     Attributes:
         name: Of the run; the recipe's own name where it was run as it is.
         recipe: The recipe's name.
+        recipe_sha256: Of what it set (`compress.config.recipes.sha256`); null in older records.
         changes: Flags that make it another experiment than the recipe's, as written on a command
             line; empty where it was run whole.
         commands: What was run, one command after the other.
@@ -25,6 +26,7 @@ class RecipeRecord(Document):
 
     name: str
     recipe: str
+    recipe_sha256: str | None = None
     changes: str
     commands: tuple[str, ...]
     teacher: TrainRecord | None

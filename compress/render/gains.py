@@ -68,9 +68,13 @@ def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
 
 
 def gain_over_seeds(row: SummaryRow) -> Gain:
-    """The mean KD gain of several seeds; of two, a range that holds 0 says nothing at all."""
-    noise = NOISE if row.seeds > 2 else TWO_SEEDS
-    return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high, noise=noise)
+    """The mean KD gain of several seeds; of two, a range that holds 0 says nothing at all.
+
+    Of the one seed that is left where others diverged, no range has a say.
+    """
+    pairs = row.seeds if row.kd_gain_pairs is None else row.kd_gain_pairs
+    noise = NOISE if pairs > 2 else TWO_SEEDS
+    return gain(row.kd_gain_mean, row.kd_gain_low, row.kd_gain_high, judged=pairs > 1, noise=noise)
 
 
 def gain_of_ensemble(row: EnsembleRow) -> Gain:

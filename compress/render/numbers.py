@@ -25,6 +25,16 @@ def points_range(low: float, high: float) -> str:
     return f"{points(low)} to {points(high)}"
 
 
+def mean_and_sd(mean: float, sd: float | None) -> str:
+    """A mean of fractions and its standard deviation in per cent: `90.06 ± 0.08`."""
+    return percent(mean) if sd is None else f"{percent(mean)} ± {percent(sd)}"
+
+
+def seeds(number: int) -> str:
+    """How many seeds: `1 seed`, `3 seeds`."""
+    return f"{number} seed" + ("s" if number > 1 else "")
+
+
 def amount(number: int) -> str:
     """A large count with three digits that matter: `290 k`, `2.24 M`, `1.30 G`."""
     for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

@@ -67,7 +67,8 @@ def student_points(rows: Sequence[StudentRow], prefix: str = "") -> list[Point]:
         values = [row.top1 for row in members]
         lows = values if len(members) > 1 else [members[0].top1_low]
         highs = values if len(members) > 1 else [members[0].top1_high]
-        mean = sum(values) / len(values)
+        # rounded, the mean of equal values may lie beside them, and no bar has a negative length
+        mean = min(max(sum(values) / len(values), min(values)), max(values))
         first = members[0]
         role = first.role if taught else "student"
         points.append(Point(prefix + family, role, first.macs, mean, min(lows), max(highs)))
@@ -160,11 +161,11 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str], image
         if named:
             ticks = range(len(class_names))
             short = [name if len(name) <= 14 else name[:13] + "…" for name in class_names]
-            axes.set_xticks(ticks, short)
+            axes.set_xticks(ticks, short, parse_math=False)  # a class may be called $100$
             if max(map(len, short)) > 2:
                 for label in axes.get_xticklabels():
                     label.set(rotation=45, ha="right", rotation_mode="anchor")
-            axes.set_yticks(ticks, short)
+            axes.set_yticks(ticks, short, parse_math=False)
             _write_shares(axes, shares)
         else:
             axes.get_figure(root=True).colorbar(  # type: ignore[union-attr]

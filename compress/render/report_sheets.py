@@ -11,9 +11,11 @@ from compress.render.numbers import (
     ABSENT,
     amount,
     duration,
+    mean_and_sd,
     percent,
     percent_range,
     points,
+    seeds,
 )
 from compress.render.tables.distill import in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
@@ -131,8 +133,8 @@ def over_seeds(run: RunReport) -> Sheet | None:
             (
                 one.label,
                 str(one.seeds),
-                f"{percent(one.top1_mean)} ± {percent(one.top1_sd)}",
-                f"{percent(one.last_top1_mean)} ± {percent(one.last_top1_sd)}",
+                mean_and_sd(one.top1_mean, one.top1_sd),
+                mean_and_sd(one.last_top1_mean, one.last_top1_sd),
                 str(gain_over_seeds(one)),
             )
             for one in run.result.summary
@@ -245,7 +247,7 @@ def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:
     return [
         (
             one.label,
-            f"{percent(one.top1_mean)} ± {percent(one.top1_sd)} ({one.seeds} seeds)",
+            f"{mean_and_sd(one.top1_mean, one.top1_sd)} ({seeds(one.seeds)})",
             str(gain_over_seeds(one)),
             amount(firsts[one.label].parameters),
             amount(firsts[one.label].macs),

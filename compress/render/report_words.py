@@ -3,7 +3,15 @@
 from compress.records.distill import DistillRecord, SummaryRow
 from compress.records.report import Answers, RunReport
 from compress.render.gains import Gain, gain_of_row, gain_over_seeds
-from compress.render.numbers import ABSENT, duration, percent, percent_range, points
+from compress.render.numbers import (
+    ABSENT,
+    duration,
+    mean_and_sd,
+    percent,
+    percent_range,
+    points,
+    seeds,
+)
 from compress.render.tables.distill import LESSONS
 
 
@@ -61,10 +69,7 @@ def part_of(whole: int, part: int) -> str:
 
 
 def _summary_sentence(one: SummaryRow) -> str:
-    text = (
-        f"{one.label}: {percent(one.top1_mean)} ± {percent(one.top1_sd)}% top-1 over "
-        f"{one.seeds} seeds"
-    )
+    text = f"{one.label}: {mean_and_sd(one.top1_mean, one.top1_sd)}% top-1 over {seeds(one.seeds)}"
     return text + _gain_words(gain_over_seeds(one)) + "."
 
 

@@ -17,7 +17,7 @@ from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
 from compress.stages.ensembles import average, check_ensemble
 from compress.stages.lessons import late_ramps, lessons_of
-from compress.stages.networks import check_networks
+from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
 from compress.stages.training_run import (
@@ -122,6 +122,10 @@ def distill(
             place=place,
             held=held,
         ).find()
+        if lessons.live and teacher is not None:
+            network, _ = teacher.live()
+            world.from_main(lambda: check_pairs(run, splits, plans, network))
+            del network
         progress.note(str(lessons))
         if late := late_ramps(plans, config.epochs):
             progress.note(late)

@@ -65,7 +65,7 @@ def _row(label: str, members: Sequence[Finished], splits: Splits) -> EnsembleRow
     right = total.argmax(axis=1) == labels
     mean_right = members_right / len(members)
     low, high = evaluate.wilson(int(right.sum()), len(labels))
-    gain_low, gain_high = evaluate.paired_bootstrap(right, mean_right)
+    gain_low, gain_high = evaluate.paired_interval(right, mean_right)
     return EnsembleRow(
         label=label,
         members=len(members),

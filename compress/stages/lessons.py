@@ -30,7 +30,7 @@ class Lessons:
 
     def __str__(self) -> str:
         if not self.stored and not self.live:
-            return "no student learns from the teacher: alpha is 0"
+            return "no student learns from the teacher: all weight is on the labels"
         if not self.live:
             return "students learn from stored soft labels; the teacher runs once per view"
         if not self.stored:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from compress.config.distill import StudentPlan
-from compress.config.specs import ModelSpec
+from compress.config.specs import LossTerm, ModelSpec
 from compress.data.images import Splits
 from compress.losses import registry as losses
 from compress.models import registry as models
@@ -32,14 +32,48 @@ def check_networks(run: Run, splits: Splits, plans: Sequence[StudentPlan]) -> No
         MachineError: Published weights are not here and cannot be downloaded.
         InputError: They are corrupt, or others than the run began with.
     """
+    for alike in _waiting(run, plans):
+        network = _built(run, splits, alike[0].model)
+        for term in _terms(alike):
+            losses.check_student(
+                term, network, image_size=splits.image_size, classes=splits.classes
+            )
+
+
+def check_pairs(run: Run, splits: Splits, plans: Sequence[StudentPlan], teacher: nn.Module) -> None:
+    """Look for what losses on features want of a teacher, before the first student is trained.
+
+    Args:
+        run: Held open; has the files of the models trained so far.
+        splits: The data.
+        plans: All models of the run.
+        teacher: The network whose features they learn from.
+
+    Raises:
+        ConfigError: A loss names modules that it does not have, or that do not go with a student's.
+    """
+    with torch.random.fork_rng(devices=[]):
+        for alike in _waiting(run, plans):
+            wanted = [term for term in _terms(alike) if losses.needs_features(term.name)]
+            if not wanted:
+                continue
+            network, size = _built(run, splits, alike[0].model), splits.image_size
+            for term in wanted:
+                losses.build_for(term, student=network, teacher=teacher, image_size=size)
+
+
+def _waiting(run: Run, plans: Sequence[StudentPlan]) -> list[list[StudentPlan]]:
+    """The plans still to be trained, those of one model together."""
     waiting: dict[str, list[StudentPlan]] = {}
     for plan in plans:
         if not (run.folder / STUDENTS / f"{plan.label}.json").is_file():
             waiting.setdefault(str(plan.model), []).append(plan)
-    for alike in waiting.values():
-        network = _built(run, splits, alike[0].model)
-        for term in {str(term): term for plan in alike for term in plan.terms}.values():
-            losses.check_student(term, network, image_size=splits.image_size)
+    return list(waiting.values())
+
+
+def _terms(plans: Sequence[StudentPlan]) -> list[LossTerm]:
+    """The different terms of their losses."""
+    return list({str(term): term for plan in plans for term in plan.terms}.values())
 
 
 def _built(run: Run, splits: Splits, model: ModelSpec) -> nn.Module:

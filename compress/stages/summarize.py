@@ -70,8 +70,8 @@ def summarize(
     summary = []
     for label, numbers in by_settings(rows).items():
         group = [rows[number] for number in numbers]
-        top1 = evaluate.mean_sd([row.top1 for row in group])
-        last = evaluate.mean_sd([row.last_top1 for row in group])
+        top1 = _mean_sd([row.top1 for row in group])
+        last = _mean_sd([row.last_top1 for row in group])
         summary.append(
             SummaryRow(
                 label=label,
@@ -87,28 +87,42 @@ def summarize(
     return tuple(summary)
 
 
+def _mean_sd(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and standard deviation; of the one seed that did not diverge, the value alone."""
+    return evaluate.mean_sd(values) if len(values) > 1 else (values[0], None)
+
+
 def _gain(group: Sequence[StudentRow], gains: Mapping[str, Gains]) -> dict[str, Any]:
     """The mean KD gain of a student over its seeds with its intervals; nothing for controls.
 
-    One interval asks what other seeds would give on these images, the other what other images
-    would give with these seeds. Their half-widths are added in quadrature around the mean, as
-    errors that know nothing of each other: the whole range errs on the wide side, for what a seed
-    does on one image counts in both. No range leaves [-1, 1].
+    A seed whose control diverged has no gain. One interval asks what other seeds would give on
+    these images, the other what other images would give with these seeds. Their half-widths are
+    added in quadrature around the mean, as errors that know nothing of each other: the whole range
+    errs on the wide side, for what a seed does on one image counts in both. No range leaves
+    [-1, 1].
     """
-    values = [row.kd_gain for row in group if row.kd_gain is not None]
-    if len(values) < len(group):
+    pairs = [row for row in group if row.kd_gain is not None]
+    values = [row.kd_gain for row in pairs if row.kd_gain is not None]
+    if not values:
         return {}
-    mean, over_seeds = sum(values) / len(values), evaluate.t_interval(values)
-    found: dict[str, Any] = {"kd_gain_mean": mean}
-    found |= _ends("kd_gain", *over_seeds) | _ends("kd_gain_seeds", *over_seeds)
-    by_image = [gains[row.label] for row in group if row.label in gains]
-    if len(by_image) == len(group):
+    mean, half = sum(values) / len(values), 0.0
+    found: dict[str, Any] = {"kd_gain_mean": mean, "kd_gain_pairs": len(values)}
+    if len(values) > 1:
+        over_seeds = evaluate.t_interval(values)
+        half = _half(over_seeds)
+        found |= _ends("kd_gain", *over_seeds) | _ends("kd_gain_seeds", *over_seeds)
+    by_image = [gains[row.label] for row in pairs if row.label in gains]
+    if len(by_image) == len(pairs):
         means = np.mean(by_image, axis=0)
-        over_images = evaluate.paired_bootstrap(means, np.zeros_like(means))
-        half = math.hypot(*((high - low) / 2 for low, high in (over_seeds, over_images)))
+        over_images = evaluate.paired_interval(means, np.zeros_like(means))
+        half = math.hypot(half, _half(over_images))
         found |= _ends("kd_gain", mean - half, mean + half)
         found |= _ends("kd_gain_images", *over_images)
     return found
+
+
+def _half(interval: tuple[float, float]) -> float:
+    return (interval[1] - interval[0]) / 2
 
 
 def _ends(name: str, low: float, high: float) -> dict[str, float]:

@@ -324,8 +324,8 @@ def check_none_diverged(record: TrainingRecord) -> None:
     if record.diverged:
         raise UnusableError(
             "; ".join(map(str, record.diverged)),
-            hint="use a smaller --learning-rate for it, or --amp off; "
-            f"the run {record.run} is complete without it",
+            hint=f"the run {record.run} is complete without; a smaller --learning-rate may do, or "
+            "--amp off",
         )
 
 

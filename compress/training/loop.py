@@ -172,7 +172,7 @@ def run_epochs(
         position.log.extend(records)
         position.epoch, position.step, position.epoch_seconds = epoch + 1, 0, 0.0
         save(position)
-        progress.finish(_summary(records, epoch + 1, epochs, rate))
+        progress.finish(_summary(records, epoch + 1, epochs, rate) if learners else "")
         if world.agree(place.stop.requested) and position.epoch < epochs:
             raise Interrupted(
                 f"stopped after epoch {position.epoch} of {epochs}, which is saved",

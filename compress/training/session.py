@@ -102,9 +102,9 @@ def train_students(
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
-    begun, log = _begun(run)
+    begun, log, diverged = _begun(run)
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
-    hopes -= {row.label for row in read_diverged(run, plans)}
+    hopes -= diverged | {row.label for row in read_diverged(run, plans)}
     for group, checkpoint in _groups(run, plans, begun, schedule.group or len(plans), world):
         labels = [plan.label for plan in group]
         if world.agree(place.stop.requested):
@@ -173,7 +173,6 @@ def _train_group(
     if checkpoint is not None:
         position = replace(_taken_up(learners, run.folder / checkpoint), log=list(log))
         position.diverged = [row for row in position.diverged if row.label in by_label]
-        hopes -= {row.label for row in position.diverged}
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
 
@@ -240,21 +239,32 @@ def _fewer(run: Run, labels: Sequence[str]) -> str:
     return f"{option} trains one at a time, which needs less"
 
 
-def _begun(run: Run) -> tuple[list[str], list[EpochRecord]]:
-    """The labels of the group in the run's checkpoint and all epochs so far; the clock goes on."""
+def _begun(run: Run) -> tuple[list[str], list[EpochRecord], set[str]]:
+    """The labels of the group in the run's checkpoint, all epochs so far, and who diverged.
+
+    Those count that wait in another checkpoint, too. The run's clock goes on.
+    """
+    gone = _diverged(checkpoints.load(run.folder / WAITING))
     saved = checkpoints.load(run.folder / CHECKPOINT)
     if saved is None:
-        return [], []
+        return [], [], set(gone)
     run.seconds_before = saved["seconds"]
-    return _labels(saved), Position.from_state(saved["position"]).log
+    log = Position.from_state(saved["position"]).log
+    return _labels(saved), log, {*gone, *_diverged(saved)}
 
 
 def _labels(saved: Mapping[str, Any] | None) -> list[str]:
     """Of whom a checkpoint knows: who learns, and who diverged; nobody where there is none."""
     if saved is None:
         return []
-    diverged = Position.from_state(saved["position"]).diverged
-    return [*(state["label"] for state in saved["learners"]), *(row.label for row in diverged)]
+    return [*(state["label"] for state in saved["learners"]), *_diverged(saved)]
+
+
+def _diverged(saved: Mapping[str, Any] | None) -> list[str]:
+    """Who had diverged when a checkpoint was saved."""
+    if saved is None:
+        return []
+    return [row.label for row in Position.from_state(saved["position"]).diverged]
 
 
 def _taken_up(learners: list[Learner], path: Path) -> Position:

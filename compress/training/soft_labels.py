@@ -234,8 +234,8 @@ class SoftLabels:
     def in_use(self) -> Iterator[None]:
         """Keep this teacher's answers from being removed to make room, for a block.
 
-        In a folder that may only be read, on a mount without a lock file, nothing is held: whoever
-        may write there does not see this run.
+        In a folder that may only be read, on a mount without a lock file, or on one without locks,
+        nothing is held: whoever may write there does not see this run.
 
         Raises:
             InputError: The folder is not there and cannot be made.
@@ -245,7 +245,8 @@ class SoftLabels:
             yield
             return
         with lock:
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            with suppress(OSError):  # no locks here: nobody removes anything by them either
+                fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
     def _use_lock(self) -> IO[str] | None:
@@ -321,7 +322,7 @@ def _unless_in_use(folder: Path) -> Iterator[bool]:
     with lock:
         free = False
         with suppress(OSError):
-            free = taken(lock)
+            free = taken(lock, patient=False)  # asked once per view
         yield free
 
 

@@ -107,6 +107,17 @@ def test_the_best_method_is_chosen_on_validation_images(
     assert longer == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "40"]
 
 
+def test_kd_goes_on_alone_where_every_other_loss_diverged(
+    script: Any, earlier: dict[str, RecipeRecord]
+) -> None:
+    first = earlier["cifar10-small-cnn"]
+    left = tuple(row for row in first.result.students if row.settings.get("loss", KD) == KD)
+    result = first.result.model_copy(update={"students": left})
+    some = {**earlier, first.name: first.model_copy(update={"result": result})}
+    (item,) = [item for item in script.ITEMS if item.name == "cifar10-small-cnn-seeds"]
+    assert item.changes(some, gpu=True, epochs=None)[:2] == ["--sweep", f"loss={KD}"]
+
+
 def test_a_cpu_may_get_fewer_epochs_for_teacher_and_students(script: Any, places: Any) -> None:
     (item,) = [one for one in script.ITEMS if one.name == "origin-cifar10-resnet50-mobilenetv2"]
     changes = item.changes({}, gpu=False, epochs=None)

@@ -33,6 +33,7 @@ class Pretend:
 
     ran: list[list[str]] = []
     codes: list[int] = []
+    complete_with: int | None = None
     sent: signal.Signals | None = None
 
     def __init__(self, _minutes: float | None) -> None:
@@ -52,7 +53,7 @@ class Pretend:
         self.ran.append(arguments)
         code = self.codes.pop(0) if self.codes else 0
         folder = Path(arguments[arguments.index("--run-dir") + 1])
-        if not code and not folder.exists():
+        if code in {0, self.complete_with} and not folder.exists():
             make_run(folder, command=arguments[0], predictions=False)
         if self.sent is not None:
             os.kill(os.getpid(), self.sent)
@@ -85,8 +86,13 @@ ORIGIN = "origin-cifar100-resnet18-resnet14"
 
 
 def test_what_is_complete_is_kept_and_not_run_again(
-    script: Any, pretend: type[Pretend], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    script: Any,
+    pretend: type[Pretend],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Unless the recipe changes."""
     assert run(script, tmp_path, "--only", ORIGIN, "--remark", "paused twice") == 0
     assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
     kept = RecipeRecord.read(tmp_path / "records" / f"{ORIGIN}.json")
@@ -101,6 +107,9 @@ def test_what_is_complete_is_kept_and_not_run_again(
     assert run(script, tmp_path, "--only", ORIGIN) == 0
     assert len(pretend.ran) == 2
     assert f"done   {ORIGIN}" in capsys.readouterr().out
+    monkeypatch.setattr("compress.config.recipes.sha256", lambda name: f"of another {name}")
+    assert run(script, tmp_path, "--list") == 0
+    assert f"left   {ORIGIN}" in capsys.readouterr().out
 
 
 SHORTENED = "origin-cifar10-resnet50-mobilenetv2"
@@ -200,6 +209,16 @@ def test_a_failure_keeps_nothing_and_lets_the_next_item_run(
     assert "left   cifar10: train not begun, then distill not begun; made for a GPU" in shown.out
     assert "later  cifar10-small-cnn-seeds: after cifar10-small-cnn" in shown.out
     assert "COMPRESS_TEACHERS" in shown.err
+
+
+def test_a_run_that_left_a_student_out_is_kept_as_it_is(
+    script: Any, pretend: type[Pretend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is complete and ends with 5, whenever it is shown."""
+    monkeypatch.setattr(pretend, "complete_with", 5)
+    pretend.codes += [0, 5]
+    assert run(script, tmp_path, "--only", ORIGIN) == 0
+    assert (tmp_path / "records" / f"{ORIGIN}.json").is_file()
 
 
 def test_the_list_says_how_far_a_run_is(

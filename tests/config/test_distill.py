@@ -167,6 +167,21 @@ def test_losses_are_a_sum_with_the_labels() -> None:
     assert [(term.name, term.weight) for term in plan.terms] == [("kd", 0.5), ("rkd", 1.0)]
 
 
+def test_a_sum_may_be_written_as_one() -> None:
+    one, many = (
+        _plans(student="small_cnn", loss=loss)["small_cnn"]
+        for loss in (["ce:weight=0.1 + kd:weight=0.9"], ["ce:weight=0.1", "kd:weight=0.9"])
+    )
+    assert one == many
+    assert one.ce_weight == 0.1
+
+
+def test_without_a_teachers_share_temperatures_make_no_difference() -> None:
+    swept = {"alpha": [0, 0.5], "temperature": [1, 4]}
+    plans = _plans(student="small_cnn", sweep=swept, control=False)
+    assert list(plans) == ["small_cnn-a0", "small_cnn-a0.5-t1", "small_cnn-a0.5-t4"]
+
+
 def test_the_same_model_twice_is_told_apart_by_its_options() -> None:
     plans = _plans(student=["mobilenet_v2:width=0.5", "mobilenet_v2:width=1.0"], control=False)
     assert list(plans) == ["mobilenet_v2-width0.5", "mobilenet_v2-width1.0"]

@@ -228,3 +228,15 @@ def test_two_spellings_of_one_key_are_refused(tmp_path: Path, table: str) -> Non
     with pytest.raises(ConfigError, match="weight_decay is given twice") as caught:
         recipes.layers("distill", {"recipe": path})
     assert path in caught.value.message
+
+
+def test_a_recipes_digest_is_of_what_it_sets(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+
+    def digest(text: str) -> str:
+        path.write_text(text)
+        return recipes.sha256(str(path))
+
+    first = digest('[about]\nsummary = "a"\n[distill]\nepochs = 3\nalpha = 0.5\n')
+    assert digest("# new\n[distill]\nalpha = 0.5 # half\nepochs = 3\n") == first
+    assert digest("[distill]\nalpha = 0.5\nepochs = 4\n") != first

@@ -10,6 +10,7 @@ from compress.config import recipes
 from compress.records.distill import EnsembleRow
 from compress.records.recipe import RecipeRecord
 from compress.records.train import TrainRecord
+from compress.records.training import DivergedRow
 from tests.conftest import ROOT
 from tests.fake_recipe import header
 from tests.fake_run import TEACHER, record, student, summary_row
@@ -41,7 +42,7 @@ def kept(changes: str = "", **result: Any) -> RecipeRecord:
         changes=changes,
         commands=("compress distill --recipe cifar10-small-cnn",),
         teacher=None,
-        result=record(ROWS, **result),
+        result=record(**{"students": ROWS, **result}),
     )
 
 
@@ -52,6 +53,16 @@ def line_of(page: str, start: str) -> str:
 def test_a_section_says_what_the_students_learned_from(script: Any) -> None:
     lines = script.section(kept(soft_labels="both"), None)
     assert any("; stored soft labels and live teacher; " in line for line in lines)
+
+
+def test_a_section_names_who_was_left_out_and_the_chance_of_many_gains(script: Any) -> None:
+    gone = DivergedRow(
+        label="wild", model="small_cnn", seed=0, role="student", epoch=3, reason="the loss is NaN"
+    )
+    lines = script.section(kept(diverged=(gone,), students=(*ROWS, *ROWS)), None)
+    assert "* Left out: wild diverged in epoch 3: the loss is NaN" in lines
+    assert "4 gains are compared: of 20 such ranges, chance misplaces one." in lines
+    assert not any("chance" in line for line in script.section(kept(), None))
 
 
 def test_the_page_of_results_is_up_to_date(script: Any) -> None:

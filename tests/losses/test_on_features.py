@@ -163,3 +163,12 @@ def test_features_under_autocast_give_a_float32_loss(name: str) -> None:
         inside = loss(student, outputs(EQUAL), LABELS)
     assert inside.dtype == torch.float32
     assert inside.item() == loss(student, outputs(EQUAL), LABELS).item()
+
+
+def test_attention_on_maps_of_one_pixel_is_refused() -> None:
+    """Every such map, brought to length 1, is the same."""
+    term = LossTerm.parse("attention:student_taps=stage3,teacher_taps=layer4")
+    with pytest.raises(ConfigError, match="the maps of stage3 and layer4 have one"):
+        build(term, student_shapes=STUDENT, teacher_shapes=TEACHER)
+    both = LossTerm.parse("attention:student_taps=stage2+stage3,teacher_taps=layer3+layer4")
+    assert build(both, student_shapes=STUDENT, teacher_shapes=TEACHER).needs_features

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
@@ -160,7 +161,7 @@ def test_taps_inside_a_stage_can_be_named() -> None:
 def test_what_a_student_lacks_is_known_without_its_teacher(text: str, message: str) -> None:
     student = build_model("small_cnn", classes=10, image_size=16, options={})
     with pytest.raises(ConfigError, match=message):
-        registry.check_student(LossTerm.parse(text), student, image_size=16)
+        registry.check_student(LossTerm.parse(text), student, image_size=16, classes=10)
 
 
 @pytest.mark.parametrize(
@@ -168,5 +169,27 @@ def test_what_a_student_lacks_is_known_without_its_teacher(text: str, message: s
 )
 def test_a_student_with_what_a_loss_wants_is_left_as_it_was(text: str) -> None:
     student = build_model("small_cnn", classes=10, image_size=16, options={})
-    registry.check_student(LossTerm.parse(text), student, image_size=16)
+    registry.check_student(LossTerm.parse(text), student, image_size=16, classes=10)
     assert student.training
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names() if not registry.needs_features(n)])
+def test_a_loss_that_teaches_nothing_with_two_classes_is_refused(name: str) -> None:
+    """`dist` still teaches by its columns, `dkd` by its target part."""
+    student = torch.tensor([[0.3, -0.2], [1.0, 0.1], [-0.4, 0.5]], requires_grad=True)
+    teacher = torch.tensor([[2.0, 0.0], [0.5, 0.1], [0.0, 3.0]])
+    loss = registry.build(LossTerm.parse(name))
+    loss(Outputs(student), Outputs(teacher), torch.tensor([0, 0, 1])).backward()
+    assert student.grad is not None
+    taught = bool(student.grad.abs().max() > 1e-4)
+    network = build_model("small_cnn", classes=2, image_size=16, options={})
+    said = f"loss {name} teaches nothing with 2 classes: it takes 3 or more"
+    with nullcontext() if taught else pytest.raises(ConfigError, match=said):
+        registry.check_student(LossTerm.parse(name), network, image_size=16, classes=2)
+    assert taught is (name != "logit_std")
+
+
+def test_a_sum_inside_a_name_is_explained() -> None:
+    with pytest.raises(ConfigError, match="unknown loss 'ce'") as caught:
+        registry.build(LossTerm.parse("ce"))
+    assert "--loss 'ce:weight=0.1 + kd:weight=0.9'" in caught.value.hint

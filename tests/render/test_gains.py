@@ -61,6 +61,14 @@ def test_two_seeds_whose_range_holds_0_cannot_tell() -> None:
     assert gain_over_seeds(over_seeds(seeds=2, low=0.01, high=0.03)).verdict == "KD helps"
 
 
+def test_pairs_count_not_seeds() -> None:
+    """Where a control diverged, its student has no say; where all but one did, nobody has."""
+    wide = over_seeds(low=-1.0, high=0.8)
+    two, one = (wide.model_copy(update={"kd_gain_pairs": pairs}) for pairs in (2, 1))
+    assert gain_over_seeds(two).verdict == "two seeds cannot tell"
+    assert str(gain_over_seeds(one)) == "-10.00 (-100.00 to +80.00)"
+
+
 @pytest.mark.parametrize(
     ("low", "high", "words"),
     [

@@ -46,6 +46,14 @@ def test_one_seed_shows_its_interval_and_several_their_range() -> None:
     assert (second.top1, second.low, second.high) == pytest.approx((0.94, 0.93, 0.95))
 
 
+@pytest.mark.parametrize(("top1", "count"), [(0.95, 3), (0.99, 3), (346 / 360, 5), (0.9, 7)])
+def test_equal_seeds_have_no_bar_of_negative_length(top1: float, count: int) -> None:
+    """The rounded mean of equal values may lie beside them."""
+    (point,) = student_points([student(f"a-s{k}", seed=k, top1=top1) for k in range(count)])
+    assert point.low <= point.top1 <= point.high
+    assert accuracy_against_macs([point], "svg")
+
+
 def test_a_teacher_shows_its_interval() -> None:
     teacher = TEACHER.model_copy(update={"top1": 0.75})
     point = teacher_point(record([], teacher=teacher, test_images=12))
@@ -90,6 +98,10 @@ def test_confusion_is_in_per_cent_of_the_true_class() -> None:
     assert ">75</text>" in text
     assert ">25</text>" in text
     assert ">plane</text>" in text
+
+
+def test_names_of_classes_are_no_formulas() -> None:
+    assert b"$\\x$" in confusion([[1, 0], [0, 1]], ["$\\x$", "dog"], "svg")
 
 
 def test_a_hundred_classes_are_drawn_without_their_names() -> None:

@@ -253,6 +253,16 @@ def test_losses_on_features_run_the_teacher_live() -> None:
     assert "stored soft labels; the teacher runs once per view" in notes.text
 
 
+def test_projectors_are_saved_and_do_not_depend_on_company() -> None:
+    asked = {"student": [f"a={MODEL}", f"b={MODEL}"], "sweep": {"loss": ["kd + fitnet", "kd"]}}
+    taught(run_dir="whole", **asked)
+    taught(run_dir="parts", group=1, **asked)
+    with pytest.raises(Interrupted):
+        taught(run_dir="broken", progress=Disturbed(3), **asked)
+    taught(run_dir="broken", **asked)
+    assert files(Path("whole")) == files(Path("parts")) == files(Path("broken"))
+
+
 def test_losses_on_features_take_no_ensemble_of_a_runs_students(
     swept: tuple[Path, DistillRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,3 +110,22 @@ def test_a_ramp_that_goes_on_after_the_training_is_noted_once(here: Path) -> Non
     asked = {"teacher": ["teacher.safetensors"], "loss": ["kd:ramp_epochs=400"], "epochs": 1}
     distill(tiny_distill(**asked), progress=notes)
     assert notes.text.count("kd (400 epochs)") == 1
+
+
+@pytest.mark.parametrize("group", [None, 1])
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ("fitnet:student_taps=stage2,teacher_taps=layer9", "unknown module path 'layer9'"),
+        ("attention:student_taps=stage2,teacher_taps=linear", "not that of a map"),
+    ],
+)
+def test_what_a_teacher_lacks_shows_before_the_first_student_is_trained(
+    here: Path, loss: str, message: str, group: int | None
+) -> None:
+    trained_teacher_file(Path("teacher.safetensors"))
+    notes = Notes()
+    asked = {"teacher": ["teacher.safetensors"], "sweep": {"loss": ["kd", loss]}, "group": group}
+    with pytest.raises(ConfigError, match=message):
+        distill(tiny_distill(**asked), progress=notes)
+    assert not any("epoch" in task for task in notes.started)

@@ -130,6 +130,31 @@ def test_one_seed_has_no_spread() -> None:
     assert summarize([row for row in rows() if row.seed == 1]) == ()
 
 
+def test_the_seed_that_is_left_of_a_student_has_no_spread_and_no_range_over_seeds() -> None:
+    """The others diverged; the control has all its seeds."""
+    left = [row for row in rows() if row.seed == 1 or "control" in row.label]
+    answers = by_image(both=9_600, student_only=300, control_only=100)
+    (taught, control) = summarize(left, {left[0].label: answers})
+    assert (taught.seeds, taught.top1_mean, taught.top1_sd) == (1, TOP1[1], None)
+    assert (taught.last_top1_mean, taught.last_top1_sd) == (LAST[1], None)
+    assert (taught.kd_gain_mean, taught.kd_gain_pairs) == (GAINS[1], 1)
+    assert (taught.kd_gain_seeds_low, taught.kd_gain_seeds_high) == (None, None)
+    error = math.sqrt((400 / 10_000 - 0.02**2) / 10_000)
+    assert taught.kd_gain_low == pytest.approx(GAINS[1] - 1.96 * error, abs=2e-4)
+    assert (control.seeds, control.kd_gain_pairs) == (3, None)
+    assert control.top1_sd is not None
+
+
+def test_a_seed_whose_control_diverged_is_no_pair() -> None:
+    left = rows()
+    left[1] = left[1].model_copy(update={"kd_gain": None})
+    (taught, _) = summarize([row for row in left if row.label != "small_cnn-control-s1"])
+    assert (taught.seeds, taught.kd_gain_pairs) == (3, 2)
+    assert taught.kd_gain_mean == pytest.approx((0.01 + 0.06) / 2)
+    half = 12.7062 * 0.025  # Student's t with one degree of freedom, the error of two values
+    assert taught.kd_gain_low == pytest.approx(0.035 - half, abs=1e-5)
+
+
 def test_a_label_that_looks_like_a_seed_is_not_taken_for_one() -> None:
     alone = [student("tiny-s0"), student("tiny")]
     assert summarize(alone) == ()

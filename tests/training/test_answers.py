@@ -135,10 +135,22 @@ def test_features_are_made_in_parts_where_memory_is_short(
         assert parts[path].stride() == feature.stride()
 
 
-def test_a_live_teacher_is_untouched_by_a_training(tmp_path: Path) -> None:
-    source = teaching(tmp_path, teacher(tmp_path))
-    source.tap(("stage2",))
-    network, _ = source.network()
+@pytest.mark.parametrize(("path", "folded"), [("stage2", True), ("stage2.0", False)])
+def test_a_live_teacher_is_untouched_by_a_training(
+    tmp_path: Path, path: str, folded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, made = teacher(tmp_path), []
+    live = asked.live
+
+    def kept(**options: bool) -> tuple[nn.Module, Normalize]:
+        made.append(live(**options))
+        return made[-1]
+
+    monkeypatch.setattr(asked, "live", kept)
+    source = teaching(tmp_path, asked)
+    source.tap((path,))
+    network, _ = made[-1]
+    assert any(isinstance(module, nn.BatchNorm2d) for module in network.modules()) is not folded
     before = {name: value.clone() for name, value in network.state_dict().items()}
     run([learner(goal=objective("kd"))], source=source)
     assert same_weights(before, network.state_dict())

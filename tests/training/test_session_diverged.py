@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
+from compress.data.views import View
 from compress.errors import DivergedError, InputError
 from compress.training import session
 from compress.training.results import read_diverged
 from tests.notes import Notes
 from tests.tiny_session import PLANS, kill_at_save, rows, train, weight_files
-from tests.tiny_training import PLAIN, Killed, open_run, plan
+from tests.tiny_training import PLAIN, Given, Killed, digits, open_run, plan
 
 TOO_FAST = PLAIN.model_copy(update={"learning_rate": 1e30})
 WILD = plan("wild", terms=["kd"], optimization=TOO_FAST)
@@ -73,6 +75,26 @@ def test_a_group_that_goes_on_in_parts_remembers_it(
                 size = 1
     assert rows(again) == rows(whole)
     assert left_out(tmp_path / "killed") == left_out(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("saves", [1, 2])
+def test_the_last_student_fails_the_run_though_others_diverged_before_a_kill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saves: int
+) -> None:
+    """All at once, killed after `wild` was left out; then alone, `late` is the last hope."""
+
+    class Late(Given):
+        def labels(self, view: View) -> Tensor | None:
+            answers = super().labels(view)
+            return answers if answers is None or view.number == 0 else answers * float("nan")
+
+    plans = (WILD, plan("late", terms=["kd"]), plan("control"))
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 1)
+        with pytest.raises(Killed):
+            train(tmp_path, plans, source=Late(digits()))
+    with pytest.raises(DivergedError, match="late diverged"):
+        train(tmp_path, plans, source=Late(digits()), group=saves)
 
 
 def test_it_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

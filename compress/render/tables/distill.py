@@ -23,7 +23,14 @@ from compress.render.gains import (
     gain_of_row,
     gain_over_seeds,
 )
-from compress.render.numbers import ABSENT, amount, duration, percent, percent_range
+from compress.render.numbers import (
+    ABSENT,
+    amount,
+    duration,
+    mean_and_sd,
+    percent,
+    percent_range,
+)
 from compress.render.tables.fitting import FirstThatFits, Row, broken, grid
 
 MANY = 4
@@ -96,17 +103,23 @@ def notes(record: DistillRecord) -> str:
             "The teacher comes from outside: it may have been trained on the validation images."
         )
     judged = judged_gains(record)
-    if gains and not record.summary:
+    if gains and not record.summary and not record.diverged:
         lines.append(ONE_SEED)
     if any(one.verdict == TWO_SEEDS for one in judged):
         lines.append(
             "Two seeds hardly show how much others would differ; --seeds 0,1,2 shows more."
         )
-    if len(judged) >= MANY:
-        lines.append(f"{len(judged)} gains are compared: of 20 such ranges, chance misplaces one.")
+    lines += chance(judged)
     if any(one.verdict == HURTS for one in judged):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
+
+
+def chance(judged: Sequence[Gain]) -> list[str]:
+    """What a reader must know of many gains in one table; nothing of few."""
+    if len(judged) < MANY:
+        return []
+    return [f"{len(judged)} gains are compared: of 20 such ranges, chance misplaces one."]
 
 
 def judged_gains(record: DistillRecord) -> list[Gain]:
@@ -234,8 +247,8 @@ def summary_table(summary: Sequence[SummaryRow]) -> RenderableType:
             cells: list[str | Text] = [
                 name(row.label, row.role if with_gain else "student", joint),
                 str(row.seeds),
-                f"{percent(row.top1_mean)} ± {percent(row.top1_sd)}",
-                f"{percent(row.last_top1_mean)} ± {percent(row.last_top1_sd)}",
+                mean_and_sd(row.top1_mean, row.top1_sd),
+                mean_and_sd(row.last_top1_mean, row.last_top1_sd),
             ]
             if with_gain:
                 cells.append(gain_cell(gain_over_seeds(row), joint))
