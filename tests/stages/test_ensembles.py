@@ -114,7 +114,11 @@ def test_an_average_of_equals_gains_nothing() -> None:
     splits = digits()
     members = [finished(f"a-s{seed}", [0.9, 0.1], splits, seed=seed) for seed in (0, 1)]
     (row,) = average(members, splits)
-    assert (row.gain, row.gain_low, row.gain_high) == (0.0, 0.0, 0.0)
+    assert row.gain == 0.0
+    assert row.gain_low is not None
+    assert row.gain_high == -row.gain_low
+    # of 62 images two differ, by one half each: the standard error is 1 in 62
+    assert row.gain_high == pytest.approx(1.96 / 62, abs=1e-5)
 
 
 def test_students_and_controls_are_averaged_apart_and_each_student_over_its_seeds() -> None:
