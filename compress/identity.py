@@ -1,9 +1,10 @@
 """What a run is called, and whether two configurations ask for the same."""
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
+
+from compress.digests import digest
 
 NOT_ASKED = frozenset(
     {"data_dir", "soft_labels", "soft_labels_limit_mib", "workers", "run_dir", "resume", "restart"}
@@ -34,11 +35,9 @@ def run_id(data: str, what: str, config: dict[str, Any]) -> str:
         what: Model or students, for people.
         config: The configuration in JSON form.
     """
-    text = json.dumps(identity(config), sort_keys=True)
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
     words = f"{Path(data).name}-{what}"
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
-    return f"{safe[:80]}-{digest}"
+    return f"{safe[:80]}-{digest(identity(config))[:8]}"
 
 
 def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "compress"
 
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "version"}),
+    frozenset({"errors", "version", "digests"}),
     frozenset({"config", "records", "progress", "interrupts", "cache"}),
     frozenset({"files", "environment", "identity", "onnx_bytes"}),
     frozenset({"replaced", "locks"}),

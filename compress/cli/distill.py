@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver, note_recipe, speaks
+from compress.cli.output import deliver_training, note_recipe, speaks
 
 
 def distill(
@@ -156,7 +156,7 @@ def distill(
     from compress.render.tables.distill import table
     from compress.runs import RUNS
     from compress.stages.distill import distill as stage
-    from compress.stages.training_run import check_none_diverged, named_folder
+    from compress.stages.training_run import named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -171,9 +171,7 @@ def distill(
         if speaks():
             draw(folder, record.students, record, tensorboard=tensorboard)
         progress.note(f"next: compress export {folder}")
-    deliver(record, json=json, table=lambda: table(record))
-    if speaks():
-        check_none_diverged(record)
+    deliver_training(record, json=json, table=lambda: table(record))
 
 
 def _sweep(items: list[str] | None) -> dict[str, list[str | float | int | bool]] | None:

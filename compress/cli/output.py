@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from compress.progress import Progress
+    from compress.records.training import TrainingRecord
 
 LOG_WIDTH = 132
 """What the logs of CI jobs show without breaking lines; every table has its full form there."""
@@ -60,6 +61,27 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
         Console(width=_width()).print(table())
     except SystemExit as ended:  # Rich ends the process where the reader of a pipe left
         raise BrokenPipeError from ended
+
+
+def deliver_training(
+    record: "TrainingRecord", *, json: str | None, table: "Callable[[], RenderableType]"
+) -> None:
+    """Write the result of a training as `deliver` does, then fail where models had to be left out.
+
+    Args:
+        record: The result.
+        json: As in `deliver`.
+        table: As in `deliver`.
+
+    Raises:
+        InputError: The file cannot be written.
+        UnusableError: Models diverged; the first process alone tells.
+    """
+    deliver(record, json=json, table=table)
+    if speaks():
+        from compress.stages.training_run import check_none_diverged
+
+        check_none_diverged(record)
 
 
 def _width() -> int | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from compress.cli import options
-from compress.cli.output import deliver, note_recipe, speaks
+from compress.cli.output import deliver_training, note_recipe, speaks
 
 
 def train(
@@ -69,7 +69,7 @@ def train(
     from compress.render.tables.train import table
     from compress.runs import RUNS
     from compress.stages.train import train as stage
-    from compress.stages.training_run import check_none_diverged, named_folder
+    from compress.stages.training_run import named_folder
 
     if tensorboard:
         from compress.render.event_files import require_tensorboard
@@ -84,6 +84,4 @@ def train(
         if speaks():
             draw(folder, record.models, None, tensorboard=tensorboard)
         progress.note(f"next: compress distill --teacher {folder}")
-    deliver(record, json=json, table=lambda: table(record))
-    if speaks():
-        check_none_diverged(record)
+    deliver_training(record, json=json, table=lambda: table(record))

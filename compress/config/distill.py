@@ -228,6 +228,14 @@ def _asked(config: DistillConfig, swept: Mapping[str, Scalar]) -> tuple[LossTerm
     return _sum(str(swept["loss"])) if "loss" in swept else config.loss
 
 
+def _has_temperature(config: DistillConfig, swept: Mapping[str, Scalar]) -> bool:
+    """Whether any loss at a point of a sweep has a temperature; an alpha of 0 leaves none."""
+    asked = _asked(config, swept)
+    if asked:
+        return any(term.name in SOFTENED for term in asked)
+    return _alpha(config, swept) != 0
+
+
 def _weigh_sum(
     config: DistillConfig, asked: tuple[LossTerm, ...], swept: dict[str, Scalar]
 ) -> Weighing:
@@ -294,9 +302,7 @@ def _points(config: DistillConfig) -> list[dict[str, Scalar]]:
     points: list[dict[str, Scalar]] = []
     for values in product(*config.sweep.values()):
         point = dict(zip(config.sweep, values, strict=True))
-        asked = _asked(config, point)
-        soft = [term for term in asked if term.name in SOFTENED] if asked else _alpha(config, point)
-        if "temperature" in point and not soft:
+        if "temperature" in point and not _has_temperature(config, point):
             del point["temperature"]
             if point in points:
                 continue

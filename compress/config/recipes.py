@@ -1,7 +1,5 @@
 """Recipes: TOML files that fill a configuration, under its flags and over its defaults."""
 
-import hashlib
-import json
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
@@ -12,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from compress.config.about import About
 from compress.config.specs import Frozen, underscored
+from compress.digests import digest
 from compress.errors import ConfigError, InputError, unknown
 
 Config = TypeVar("Config", bound=Frozen)
@@ -85,7 +84,7 @@ def sha256(recipe: str) -> str:
         InputError: As `load`.
     """
     tables = {name: table for name, table in load(recipe).items() if name != "about"}
-    return hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
+    return digest(tables)
 
 
 def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:

@@ -6,7 +6,6 @@ instant.
 
 import hashlib
 import io
-import json
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from compress import evaluate, runtime
 from compress.cache import cache_folder
 from compress.data.images import ImageSet
+from compress.digests import digest
 from compress.environment import cores, read_environment
 from compress.errors import InputError, UnusableError
 from compress.files import sha256_file, write_bytes
@@ -213,8 +213,7 @@ def _cache_place(
         "provider": provider,
         "unsaturated": unsaturated,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache_folder() / "logits" / f"{digest}.npy"
+    return cache_folder() / "logits" / f"{digest(key)}.npy"
 
 
 def _read(place: Path, count: int) -> Logits | None:

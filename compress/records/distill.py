@@ -1,9 +1,9 @@
 """What `compress distill` reports."""
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from compress.records.document import Part
-from compress.records.training import TrainingRecord
+from compress.records.training import ModelRow, TrainingRecord
 
 
 class TeacherRow(Part):
@@ -39,15 +39,10 @@ class TeacherRow(Part):
     seconds: float
 
 
-class StudentRow(Part):
+class StudentRow(ModelRow):
     """One trained student or control. Accuracies are fractions of the test split if not said.
 
     Attributes:
-        label: Names its files.
-        model: Name and options.
-        seed: Initialisation and dropout.
-        role: A control learned from the labels only.
-        settings: What was swept.
         top1: Selected epoch (best on validation).
         top1_low: Lower end of its 95% Wilson interval.
         top1_high: Upper end.
@@ -66,11 +61,6 @@ class StudentRow(Part):
         seconds: Its own training and evaluation time.
     """
 
-    label: str
-    model: str
-    seed: int
-    role: Literal["student", "control"]
-    settings: dict[str, Any] = {}
     top1: float
     top1_low: float
     top1_high: float

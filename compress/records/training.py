@@ -5,17 +5,15 @@ from typing import Any, Literal
 from compress.records.document import Document, Environment, Part
 
 
-class DivergedRow(Part):
-    """A model that was left out of its run because its training went out of bounds.
+class ModelRow(Part):
+    """A model that a run trained, or tried to.
 
     Attributes:
-        label: As its row would have been called.
+        label: Names it, and its files.
         model: Name and options.
         seed: Initialisation and dropout.
         role: A control learned from the labels only.
         settings: What was swept.
-        epoch: In which it was noticed, from 1.
-        reason: What was not finite, and at which learning rate.
     """
 
     label: str
@@ -23,6 +21,16 @@ class DivergedRow(Part):
     seed: int
     role: Literal["student", "control"]
     settings: dict[str, Any] = {}
+
+
+class DivergedRow(ModelRow):
+    """A model that was left out of its run because its training went out of bounds.
+
+    Attributes:
+        epoch: In which it was noticed, from 1.
+        reason: What was not finite, and at which learning rate.
+    """
+
     epoch: int
     reason: str
 

@@ -123,9 +123,7 @@ def distill(
             held=held,
         ).find()
         if lessons.live and teacher is not None:
-            network, _ = teacher.live()
-            world.from_main(lambda: check_pairs(run, splits, plans, network))
-            del network
+            world.from_main(lambda: check_pairs(run, splits, plans, teacher.live()[0]))
         progress.note(str(lessons))
         if late := late_ramps(plans, config.epochs):
             progress.note(late)

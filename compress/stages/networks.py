@@ -12,7 +12,7 @@ from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.models.pretrained import IMAGENET, imagenet_weights
 from compress.runs import Run
-from compress.training.results import STUDENTS
+from compress.training.results import unfinished
 
 
 def check_networks(run: Run, splits: Splits, plans: Sequence[StudentPlan]) -> None:
@@ -65,9 +65,8 @@ def check_pairs(run: Run, splits: Splits, plans: Sequence[StudentPlan], teacher:
 def _waiting(run: Run, plans: Sequence[StudentPlan]) -> list[list[StudentPlan]]:
     """The plans still to be trained, those of one model together."""
     waiting: dict[str, list[StudentPlan]] = {}
-    for plan in plans:
-        if not (run.folder / STUDENTS / f"{plan.label}.json").is_file():
-            waiting.setdefault(str(plan.model), []).append(plan)
+    for plan in unfinished(run, plans):
+        waiting.setdefault(str(plan.model), []).append(plan)
     return list(waiting.values())
 
 

@@ -101,18 +101,18 @@ def _gain(group: Sequence[StudentRow], gains: Mapping[str, Gains]) -> dict[str, 
     errs on the wide side, for what a seed does on one image counts in both. No range leaves
     [-1, 1].
     """
-    pairs = [row for row in group if row.kd_gain is not None]
-    values = [row.kd_gain for row in pairs if row.kd_gain is not None]
-    if not values:
+    gained = {row.label: row.kd_gain for row in group if row.kd_gain is not None}
+    if not gained:
         return {}
+    values = list(gained.values())
     mean, half = sum(values) / len(values), 0.0
     found: dict[str, Any] = {"kd_gain_mean": mean, "kd_gain_pairs": len(values)}
     if len(values) > 1:
         over_seeds = evaluate.t_interval(values)
         half = _half(over_seeds)
         found |= _ends("kd_gain", *over_seeds) | _ends("kd_gain_seeds", *over_seeds)
-    by_image = [gains[row.label] for row in pairs if row.label in gains]
-    if len(by_image) == len(pairs):
+    by_image = [gains[label] for label in gained if label in gains]
+    if len(by_image) == len(gained):
         means = np.mean(by_image, axis=0)
         over_images = evaluate.paired_interval(means, np.zeros_like(means))
         half = math.hypot(half, _half(over_images))

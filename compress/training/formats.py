@@ -1,6 +1,5 @@
 """Memory and number formats, chosen by a short measured trial and remembered per machine."""
 
-import hashlib
 import itertools
 import json
 import math
@@ -15,6 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from compress.digests import digest
 from compress.environment import read_environment
 from compress.errors import InputError
 from compress.files import write_text
@@ -301,8 +301,7 @@ def recalled(
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
     }
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:24]
-    path = folder / "formats" / f"{name}.json"
+    path = folder / "formats" / f"{digest(key)[:24]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["answer"]
         check(**answer)

@@ -4,6 +4,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -77,11 +78,7 @@ def finish(
     )
     model = learner.deployed
     row = StudentRow(
-        label=plan.label,
-        model=str(plan.model),
-        seed=plan.seed,
-        role=plan.role,
-        settings=plan.settings,
+        **_named(plan),
         top1=correct / len(labels),
         top1_low=low,
         top1_high=high,
@@ -99,7 +96,13 @@ def finish(
     weights.save(folder / f"{plan.label}.safetensors", best, header)
     weights.save(folder / f"{plan.label}.last.safetensors", last, header)
     write_predictions(run.folder, plan.label, splits, validation, test)
-    write_text(folder / f"{plan.label}.json", row.model_dump_json(indent=2) + "\n")
+    write_text(_row(run, plan.label), row.model_dump_json(indent=2) + "\n")
+
+
+def _named(plan: StudentPlan) -> dict[str, Any]:
+    """The fields of every row about a plan's model."""
+    named = plan.model_dump(include={"label", "seed", "role", "settings"})
+    return {**named, "model": str(plan.model)}
 
 
 def _epochs(run: Run, label: str) -> int:
@@ -149,13 +152,24 @@ def read_finished(run: Run, plan: StudentPlan) -> Finished:
     Raises:
         InputError: A file is missing or damaged.
     """
-    path = run.folder / STUDENTS / f"{plan.label}.json"
+    path = _row(run, plan.label)
     try:
         row = StudentRow.model_validate_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise _damaged(path) from error
     validation, test = read_predictions(run.folder, plan.label)
     return Finished(row, validation, test)
+
+
+def diverged_row(plan: StudentPlan, *, epoch: int, reason: str) -> DivergedRow:
+    """What is told of a model that is left out.
+
+    Args:
+        plan: Of the model.
+        epoch: In which it was noticed, from 1.
+        reason: What was not finite, and at which learning rate.
+    """
+    return DivergedRow(**_named(plan), epoch=epoch, reason=reason)
 
 
 def note_diverged(run: Run, row: DivergedRow) -> None:
@@ -182,6 +196,20 @@ def read_diverged(run: Run, plans: Sequence[StudentPlan]) -> tuple[DivergedRow, 
         except (OSError, ValueError) as error:
             raise _damaged(path) from error
     return tuple(rows)
+
+
+def unfinished(run: Run, plans: Sequence[StudentPlan]) -> list[StudentPlan]:
+    """Which of these plans a run has still to train: neither trained to the end nor left out.
+
+    Raises:
+        InputError: The file of one that was left out is damaged.
+    """
+    out = {row.label for row in read_diverged(run, plans)}
+    return [p for p in plans if p.label not in out and not _row(run, p.label).is_file()]
+
+
+def _row(run: Run, label: str) -> Path:
+    return run.folder / STUDENTS / f"{label}.json"
 
 
 def _diverged(run: Run, label: str) -> Path:

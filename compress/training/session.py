@@ -13,7 +13,6 @@ from compress.data.images import Splits
 from compress.errors import ConfigError, DivergedError, Interrupted
 from compress.files import atomic_path
 from compress.records.run import EpochRecord
-from compress.records.training import DivergedRow
 from compress.runs import CHECKPOINT, WAITING, Run
 from compress.training import state as checkpoints
 from compress.training.answers import Teaching
@@ -23,12 +22,13 @@ from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
 from compress.training.memory import SMALLER, shortage_explained
 from compress.training.results import (
-    STUDENTS,
     Finished,
+    diverged_row,
     finish,
     note_diverged,
     read_diverged,
     read_finished,
+    unfinished,
 )
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
@@ -165,9 +165,6 @@ def _train_group(
     """
     world = place.world
     learners = [build_learner(run, splits, plan, schedule, source, place) for plan in group]
-    if isinstance(source, Teaching):
-        taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
-        source.tap(tuple(taps))
     by_label = {plan.label: plan for plan in group}
     position = Position(log=list(log))
     if checkpoint is not None:
@@ -175,6 +172,7 @@ def _train_group(
         position.diverged = [row for row in position.diverged if row.label in by_label]
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
+    _tap(source, learners)
 
     def save(position: Position) -> None:
         states = [learner.state() for learner in learners]
@@ -192,18 +190,10 @@ def _train_group(
         hopes.discard(learner.label)
         if not hopes:
             raise error
-        plan = by_label[learner.label]
-        row = DivergedRow(
-            label=plan.label,
-            model=str(plan.model),
-            seed=plan.seed,
-            role=plan.role,
-            settings=plan.settings,
-            epoch=position.epoch + 1,
-            reason=error.reason,
-        )
-        position.diverged.append(row)
+        plan, epoch = by_label[learner.label], position.epoch + 1
+        position.diverged.append(diverged_row(plan, epoch=epoch, reason=error.reason))
         place.progress.note(f"{error.message}; the others go on without it")
+        _tap(source, [one for one in learners if one is not learner])
 
     run_epochs(
         learners,
@@ -229,6 +219,13 @@ def _train_group(
 
     world.from_main(write_students)
     return position.log
+
+
+def _tap(source: Source, learners: Sequence[Learner]) -> None:
+    """Have the teacher run live for the features that these learn from, and for no others."""
+    if isinstance(source, Teaching):
+        taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
+        source.tap(tuple(taps))
 
 
 def _fewer(run: Run, labels: Sequence[str]) -> str:
@@ -335,13 +332,7 @@ def _groups(
         size: Of the groups.
         world: Rank 0 puts aside.
     """
-    diverged = {row.label for row in read_diverged(run, plans)}
-    missing = [
-        plan
-        for plan in plans
-        if plan.label not in diverged
-        and not (run.folder / STUDENTS / f"{plan.label}.json").is_file()
-    ]
+    missing = unfinished(run, plans)
     if not any(plan.label in begun for plan in missing):
         begun = []
     if len(begun) > size:

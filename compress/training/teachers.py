@@ -1,7 +1,5 @@
 """Teachers: loaded from weights, made fast, and asked about whole views."""
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from compress import evaluate
 from compress.data.images import Splits
 from compress.data.views import View
+from compress.digests import digest
 from compress.errors import ConfigError, MachineError
 from compress.models import cost
 from compress.models.folding import fold_batchnorm
@@ -137,8 +136,7 @@ class Teacher:
             "format": dtype,
             "splits": self._splits.sha256,
         }
-        text = json.dumps(material, sort_keys=True)
-        return f"{self.name.replace(' ', '-')}-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+        return f"{self.name.replace(' ', '-')}-{digest(material)[:24]}"
 
     def choose_format(self, cache: Path, amp: str) -> Trust:
         """The fastest format, a lower one only where it gives the float32 answers.

@@ -1,12 +1,13 @@
 """`compress distill`, from its configuration to its run directory."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from torch import Tensor
 
 from compress import evaluate
 from compress.errors import ConfigError, InputError, Interrupted
@@ -14,7 +15,10 @@ from compress.models import weights
 from compress.records.distill import DistillRecord, StudentRow
 from compress.runs import read_manifest
 from compress.stages.distill import distill
+from compress.training.answers import Teaching
+from compress.training.inputs import Batch
 from tests.notes import Notes
+from tests.tiny_session import kill_at_save
 from tests.tiny_stages import (
     MODEL,
     TINY,
@@ -26,7 +30,7 @@ from tests.tiny_stages import (
     tiny_distill,
     train_config,
 )
-from tests.tiny_training import teacher_file, trained_teacher_file
+from tests.tiny_training import Killed, teacher_file, trained_teacher_file
 
 TEACHER = "teacher.safetensors"
 
@@ -251,6 +255,32 @@ def test_losses_on_features_run_the_teacher_live() -> None:
     notes = Notes()
     taught(loss=["kd"], epochs=1, progress=notes)
     assert "stored soft labels; the teacher runs once per view" in notes.text
+
+
+def test_the_teacher_stops_running_live_when_nobody_learns_from_it_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The student on features diverges in the first step; killed after an epoch, it stays away."""
+    seen: list[set[str]] = []
+    features = Teaching.features
+
+    def watched(self: Teaching, batch: Batch) -> Mapping[str, Tensor]:
+        found = features(self, batch)
+        seen.append(set(found))
+        return found
+
+    monkeypatch.setattr(Teaching, "features", watched)
+    asked: dict[str, Any] = {"sweep": {"loss": ["ce + kd", "ce + attention:weight=1e39"]}}
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 1)
+        with pytest.raises(Killed):
+            taught(**asked)
+    assert seen[0] == {"stage1", "stage2", "stage3"}
+    assert len(seen) > 1
+    assert not any(seen[1:])
+    record = taught(**asked)
+    assert [row.label for row in record.diverged] == ["small_cnn-attention"]
+    assert not any(seen[1:])
 
 
 def test_projectors_are_saved_and_do_not_depend_on_company() -> None:

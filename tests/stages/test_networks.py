@@ -13,6 +13,7 @@ from compress.runs import read_manifest
 from compress.stages.distill import distill
 from compress.stages.networks import check_networks
 from compress.stages.train import train
+from compress.training.results import diverged_row, note_diverged
 from tests.notes import Notes
 from tests.published import publish
 from tests.tiny_stages import place, tiny_distill, train_config
@@ -92,6 +93,14 @@ def test_a_model_that_is_trained_already_needs_nothing(here: Path) -> None:
         check_networks(run, digits(), [asked])
     (run.folder / "students").mkdir()
     (run.folder / "students" / f"{asked.label}.json").write_text("{}")
+    check_networks(run, digits(), [asked])
+    run.close()
+
+
+def test_a_model_that_was_left_out_needs_nothing(here: Path) -> None:
+    run = open_run(here / "run")
+    asked = plan(model=PRETRAINED)
+    note_diverged(run, diverged_row(asked, epoch=1, reason="the loss is not finite"))
     check_networks(run, digits(), [asked])
     run.close()
 
