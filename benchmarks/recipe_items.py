@@ -40,11 +40,6 @@ def the_winner_for_longer(records: Records) -> list[str]:
     return ["--sweep", f"loss={winner}", "--seeds", "0,1,2"]
 
 
-def the_winner_on_stored_views(records: Records) -> list[str]:
-    """The same for so long that views come again, and without controls: their gain is known."""
-    return [*the_winner_for_longer(records), "--views", "40", "--no-control"]
-
-
 def one_student(_records: Records) -> list[str]:
     """A single student, and so no ensemble."""
     return ["--seed", "0"]
@@ -141,15 +136,7 @@ ITEMS = (
         epochs=40,
         stem="cifar10-small-cnn-winner",
     ),
-    Item(
-        "cifar10-small-cnn-120-epochs",
-        of="cifar10-small-cnn",
-        flags=the_winner_on_stored_views,
-        needs=("cifar10-small-cnn-40-epochs",),
-        outside=True,
-        epochs=120,
-        stem="cifar10-small-cnn-stored-views",
-    ),
+    Item("cifar10-small-cnn-long", outside=True),
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),
     Item("origin-cifar100-resnet18-resnet14"),

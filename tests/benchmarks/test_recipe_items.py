@@ -105,8 +105,6 @@ def test_the_best_method_is_chosen_on_validation_images(
     assert seeds == ["--sweep", f"loss={KD};{DIST}", "--seeds", "0,1,2"]
     longer = by_name["cifar10-small-cnn-40-epochs"].changes(earlier, gpu=True, epochs=None)
     assert longer == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "40"]
-    longest = by_name["cifar10-small-cnn-120-epochs"].changes(earlier, gpu=True, epochs=None)
-    assert longest == [*longer[:-2], "--views", "40", "--no-control", "--epochs", "120"]
 
 
 def test_kd_goes_on_alone_where_every_other_loss_diverged(

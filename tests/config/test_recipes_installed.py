@@ -69,7 +69,7 @@ def test_the_recipes_of_the_project_are_there() -> None:
     }
     questions = {
         *("cifar10-small-cnn", "cifar10-feature-against-response", "cifar10-alpha-temperature"),
-        "cifar10-two-block-cnn",
+        *("cifar10-two-block-cnn", "cifar10-small-cnn-long"),
     }
     assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
 
@@ -107,6 +107,7 @@ def test_the_origins_figures_and_the_targets_are_those_of_the_project() -> None:
     } == {
         "cifar10": {"teacher": 0.96, "student": 0.955, "seeds": 1},
         "cifar10-small-cnn": {"student": 0.923, "seeds": 3},
+        "cifar10-small-cnn-long": {"student": 0.923, "seeds": 3},
         "cifar100": {"student": 0.71, "seeds": 1},
     }
     beaten = [name for about in abouts.values() for name in about.to_beat]
@@ -288,6 +289,21 @@ def test_five_losses_teach_the_small_cnn_with_the_weights_of_their_papers() -> N
         "small_cnn-attention": (1.0, {"attention": 1000.0}),
         "small_cnn-control": (1.0, {}),
     }
+
+
+def test_the_long_training_takes_the_best_loss_and_mixed_images() -> None:
+    """The best on validation images, in the record of the seeds."""
+    name, record = "cifar10-small-cnn-long", "cifar10-small-cnn-seeds"
+    rows = RecipeRecord.read(ROOT / f"benchmarks/records/{record}.json").result.students
+    scores: dict[str, float] = {}
+    for row in rows:
+        if row.role == "student":
+            loss = str(row.settings["loss"])
+            scores[loss] = scores.get(loss, 0.0) + row.val_top1
+    assert recipes.load(name)["distill"]["loss"] == max(scores, key=scores.__getitem__)
+    config = distill_config({"recipe": name})
+    assert config.augmentation.mixes
+    assert len(plans_of(name)) == len(config.all_seeds) == 3
 
 
 def test_features_stand_against_answers_on_one_pair_with_three_seeds() -> None:
