@@ -20,6 +20,11 @@ class CompressError(Exception):
         self.message = message
         self.hint = hint
 
+    def retell(self, message: str, *, hint: str) -> None:
+        """Tell it in the words of what the user asked for, of which this was a step."""
+        self.args = (message,)
+        self.message, self.hint = message, hint
+
 
 class ConfigError(CompressError):
     """The command, an option or a recipe asks for something that does not exist or make sense."""

@@ -27,10 +27,13 @@ def write_error(path: Path, error: OSError) -> InputError:
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling to write to; it takes the final name only when the block succeeds.
 
+    What a symbolic link names is replaced, not the link.
+
     Raises:
         InputError: The folder cannot be made or written, or the disk is full.
     """
     try:
+        path = path.resolve() if path.is_symlink() else path
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
@@ -59,11 +62,17 @@ def printable(text: str) -> str:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all.
+    """Write a file whole or not at all; a device or a pipe is written to as it is.
 
     Raises:
         InputError: The folder cannot be made or written, or the disk is full.
     """
+    if path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise write_error(path, error) from error
+        return
     with atomic_path(path) as part:
         part.write_bytes(data)
 

@@ -18,8 +18,8 @@ RUNS = Path("runs")
 MANIFEST = "manifest.json"
 EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
-WAITING = "waiting.pt"
-"""A checkpoint of students that wait for others of their group; see training/session.py."""
+WAITING = "waiting{}.pt"
+"""Checkpoints of students that wait for others of their group; see training/session.py."""
 RECORD = "record.json"
 LOCK = "lock"
 
@@ -340,7 +340,7 @@ class Run:
             if not replaced.bring_back(self.folder, manifest=MANIFEST):
                 self.update(status=status, reason=reason)
             return
-        skipped = {LOCK, MANIFEST, CHECKPOINT, WAITING}
+        skipped = {LOCK, MANIFEST, CHECKPOINT}
         others = {"plots", "tensorboard", *replaced.FOLDERS}
         files = sorted(
             path

@@ -28,9 +28,14 @@ FAILURES = (
     native.NoSuchFile,
     native.NotImplemented,
     native.RuntimeException,
+    # of the Python part, as long as nothing falls back
+    RuntimeError,
+    ValueError,
 )
 BATCH = 32
 NO_NCHWC = ["NchwcTransformer"]
+PROBABILITY_ERROR = 1e-3
+"""How far from 1 the sum of an image's probabilities may be: those of a float16 graph are."""
 
 
 def open_session(
@@ -87,6 +92,7 @@ def open_session(
             options,
             providers=[provider],
             disabled_optimizers=disabled,
+            enable_fallback=0,
         )
     except native.NoSuchFile as error:
         raise InputError(f"{source} does not exist") from error
@@ -263,11 +269,13 @@ def logits(
         workers: Calls at the same time; the result does not depend on it.
 
     Returns:
-        float32 (images, classes). Graphs that answer probabilities give their logarithm; classes
-        that a top-k graph leaves out share what is left of 1.
+        float32 (images, classes). Graphs that answer probabilities give their logarithm, a file
+        from elsewhere where each image's answers sum to 1; classes that a top-k graph leaves out
+        share what is left of 1.
 
     Raises:
         InputError: The images do not fit, or the model fails.
+        NoClassesError: Its answer is no number for each class.
     """
     starts = range(0, len(images), BATCH)
 
@@ -283,13 +291,18 @@ def logits(
     return np.concatenate(parts) if parts else np.empty((0, card.classes), dtype=np.float32)
 
 
+class NoClassesError(InputError):
+    """A model from elsewhere answers with something else than a number for each class."""
+
+
 def _as_logits(answers: dict[str, NDArray[Any]], card: ModelCard) -> NDArray[np.float32]:
     outputs = list(answers.values())
-    values = outputs[0].astype(np.float32)
-    if card.output == "logits":
-        return values
+    values = _by_class(outputs[0], card).astype(np.float32)
     smallest = np.finfo(np.float32).tiny
-    if card.output == "softmax":
+    probabilities = card.output == "softmax" or (card.foreign and _sum_to_one(values))
+    if card.output == "logits" and not probabilities:
+        return values
+    if probabilities:
         return np.log(np.maximum(values, smallest))
     classes = outputs[1].astype(np.int64)
     missing = card.classes - classes.shape[1]
@@ -299,3 +312,25 @@ def _as_logits(answers: dict[str, NDArray[Any]], card: ModelCard) -> NDArray[np.
     full = np.repeat(np.maximum(rest, smallest), card.classes, axis=1).astype(np.float32)
     np.put_along_axis(full, classes, np.maximum(values, smallest), axis=1)
     return np.log(full)
+
+
+def _by_class(values: NDArray[Any], card: ModelCard) -> NDArray[Any]:
+    """The first output as (images, classes), without the sides of 1 that pooling leaves.
+
+    Raises:
+        NoClassesError: It is something else.
+    """
+    shape = values.shape
+    if np.issubdtype(values.dtype, np.floating) and len(shape) >= 2 and set(shape[2:]) <= {1}:
+        return values.reshape(shape[:2])
+    raise NoClassesError(
+        f"{card.name} answers {values.dtype} of shape {shape[1:]} for an image, not one number "
+        "for each class",
+        hint="only a classifier's answers can be judged",
+    )
+
+
+def _sum_to_one(values: NDArray[np.float32]) -> bool:
+    """Whether answers are probabilities: a file from elsewhere does not say that it ends in one."""
+    inside = bool(((values >= 0) & (values <= 1)).all())
+    return inside and bool((np.abs(values.sum(axis=1) - 1) < PROBABILITY_ERROR).all())

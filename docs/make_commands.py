@@ -43,12 +43,15 @@ Models, losses, runs and files take options of their own: `NAME:key=value,key=va
   `normalization=NAME`, or `mean=R/G/B` and `std=R/G/B`; `image_size` and `classes`; `entry=KEY`
   where a checkpoint holds several networks. What compress wrote says all that itself.
 * **An .onnx file that compress did not write**: `normalization`, or `mean` and `std`;
-  `role=teacher`, `student` or `control`; `name`.
+  `role=teacher`, `student` or `control`; `name`. Where each image's answers are shares that sum
+  to 1 they are taken for probabilities, and bench says so.
 
 A normalization is one of NORMALIZATION_NAMES.
 
 A folder of images holds `train/<class>/*`, `test/<class>/*` and perhaps `val/<class>/*`; for
-bench and gate it may also be plain `<class>/*`, or pictures without labels.
+bench and gate it may also be plain `<class>/*`, or pictures without labels. What is hidden
+(`.name`) is no part of it, and a run belongs to its pictures as they were: where they have
+changed, the same command refuses to show it, and `distill` trains a teacher of the new ones.
 
 """
 KINDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}

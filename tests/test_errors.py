@@ -34,6 +34,13 @@ def test_message_and_hint_are_kept_apart() -> None:
     )
 
 
+def test_an_error_is_told_in_other_words_but_stays_what_it_is() -> None:
+    error = errors.DivergedError("a", "the loss is not finite")
+    error.retell("while the teacher was trained: a diverged", hint="train it by itself")
+    assert str(error) == error.message == "while the teacher was trained: a diverged"
+    assert (error.hint, error.exit_code) == ("train it by itself", 5)
+
+
 def test_unknown_name_lists_the_known_ones_in_order() -> None:
     error = errors.unknown("model", "vgg", ["small_cnn", "resnet50"])
     assert isinstance(error, errors.ConfigError)

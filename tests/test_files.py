@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import resource
 import signal
 from collections.abc import Iterator
@@ -104,3 +105,22 @@ def test_sha256_is_that_of_the_content(tmp_path: Path) -> None:
 def test_sha256_of_a_missing_file_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cannot read .*gone: No such file"):
         sha256_file(tmp_path / "gone")
+
+
+def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real.json").write_text("old")
+    (tmp_path / "link.json").symlink_to("real.json")
+    write_text(tmp_path / "link.json", "new")
+    assert (tmp_path / "link.json").is_symlink()
+    assert (tmp_path / "real.json").read_text() == "new"
+
+
+def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    write_text(tmp_path / "pipe", "new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+    write_text(Path("/dev/null"), "new")
+    assert Path("/dev/null").is_char_device()

@@ -13,7 +13,7 @@ from compress.environment import read_environment
 from compress.errors import InputError, MachineError
 from compress.measure.artifact import open_artifact
 from compress.records.model_card import ModelCard
-from tests.tiny_models import COLOURS, coloured_images, write_classifier
+from tests.tiny_models import COLOURS, coloured_images, write_classifier, write_identity
 
 IMAGES = coloured_images([0, 1, 2, 2, 1, 0, 0])
 LABELS = [0, 1, 2, 2, 1, 0, 0]
@@ -76,18 +76,6 @@ def test_a_foreign_file_shows_its_input(tmp_path: Path, layout: str, said: str) 
     assert (card.input_layout, card.parameters, card.class_names) == (said, None, ())
 
 
-def _relu(path: Path, kind: int, shape: list[int | str]) -> Path:
-    graph = helper.make_graph(
-        [helper.make_node("Identity", ["x"], ["y"])],
-        "graph",
-        [helper.make_tensor_value_info("x", kind, shape)],
-        [helper.make_tensor_value_info("y", kind, shape)],
-    )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    path.write_bytes(made.SerializeToString())
-    return path
-
-
 @pytest.mark.parametrize(
     ("kind", "shape"),
     [
@@ -100,19 +88,19 @@ def _relu(path: Path, kind: int, shape: list[int | str]) -> Path:
 def test_a_foreign_file_that_takes_no_image_is_refused(
     tmp_path: Path, kind: int, shape: list[int | str]
 ) -> None:
-    session = runtime.open_session(_relu(tmp_path / "m.onnx", kind, shape))
+    session = runtime.open_session(write_identity(tmp_path / "m.onnx", kind, shape))
     with pytest.raises(InputError, match="theirs takes"):
         runtime.read_card(session, name="theirs")
 
 
 @pytest.mark.parametrize(("batch", "said"), [(1, "1"), ("n", "dynamic"), (None, "dynamic")])
 def test_a_foreign_batch_is_one_or_any(tmp_path: Path, batch: Any, said: str) -> None:
-    path = _relu(tmp_path / "m.onnx", TensorProto.FLOAT, [batch, 3, 8, 8])
+    path = write_identity(tmp_path / "m.onnx", TensorProto.FLOAT, [batch, 3, 8, 8])
     assert runtime.read_card(runtime.open_session(path)).batch == said
 
 
 def test_a_foreign_file_with_a_larger_batch_is_refused_by_its_name(tmp_path: Path) -> None:
-    path = _relu(tmp_path / "m.onnx", TensorProto.FLOAT, [4, 3, 8, 8])
+    path = write_identity(tmp_path / "m.onnx", TensorProto.FLOAT, [4, 3, 8, 8])
     with pytest.raises(InputError, match=r"m\.onnx takes exactly 4 images a call") as caught:
         open_artifact(path)
     assert "batch 1" in caught.value.hint
@@ -234,3 +222,29 @@ def test_the_session_takes_the_options_it_was_given(
 def test_the_colours_are_told_apart_by_name(tmp_path: Path) -> None:
     session = runtime.open_session(write_classifier(tmp_path / "m.onnx"))
     assert runtime.read_card(session).class_names == COLOURS
+
+
+def test_the_sides_of_one_that_pooling_leaves_are_no_part_of_an_answer() -> None:
+    card = ModelCard(name="x", image_size=8)
+    answers = np.arange(6, dtype=np.float32).reshape(2, 3)
+    found = runtime._as_logits({"y": answers[:, :, None, None]}, card)
+    assert np.array_equal(found, answers)
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        np.zeros((2, 3, 4, 1), np.float32),
+        np.zeros(2, np.float32),
+        np.zeros((2, 1), np.int64),
+    ],
+)
+def test_an_answer_that_is_no_number_for_each_class_is_refused(answers: Any) -> None:
+    card = ModelCard(name="theirs", image_size=8)
+    with pytest.raises(runtime.NoClassesError, match=r"theirs answers .* not one number for each"):
+        runtime._as_logits({"y": answers}, card)
+
+
+def test_nothing_falls_back_to_another_provider(tmp_path: Path) -> None:
+    session = runtime.open_session(write_classifier(tmp_path / "m.onnx"))
+    assert not session._enable_fallback

@@ -28,6 +28,7 @@ def write_classifier(
     work: int = 0,
     nan: bool = False,
     quantized: bool = False,
+    softmax: bool = False,
     card: bool = True,
     **fields: Any,
 ) -> Path:
@@ -44,6 +45,7 @@ def write_classifier(
         work: Matrix products of 128x128 done in vain, to make it slower.
         nan: Answer NaN for images without blue.
         quantized: Round the logits to eighths through uint8.
+        softmax: End in probabilities.
         card: Whether the metadata describe it.
         fields: Further fields of the card.
     """
@@ -105,7 +107,7 @@ def write_classifier(
             helper.make_node("DequantizeLinear", ["steps", "step", "none"], ["rounded"]),
         ]
         last = "rounded"
-    nodes.append(helper.make_node("Identity", [last], ["logits"]))
+    nodes.append(helper.make_node("Softmax" if softmax else "Identity", [last], ["logits"]))
     graph = helper.make_graph(
         nodes,
         name,
@@ -195,3 +197,16 @@ def write_export(place: Path, *, wrong: int = 1) -> Path:
         answers=(0, 2, 2) if wrong else right,
     )
     return place
+
+
+def write_identity(path: Path, kind: int, shape: list[int | str]) -> Path:
+    """Write a model that answers its input, which is no image classifier's answer."""
+    graph = helper.make_graph(
+        [helper.make_node("Identity", ["x"], ["y"])],
+        "graph",
+        [helper.make_tensor_value_info("x", kind, shape)],
+        [helper.make_tensor_value_info("y", kind, shape)],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    path.write_bytes(made.SerializeToString())
+    return path

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import os
 import re
 import signal
@@ -33,8 +34,10 @@ COMMANDS = {
 }
 BUG = 70
 INTERRUPTED = 130
-PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS})
-"""System errors that are about the user's disk, wherever they come from."""
+PLACE = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+)
+"""System errors that are about the user's disk or paths, wherever they come from."""
 EVERYWHERE = (ConfigError, DivergedError, Interrupted)
 """What all ranks of torchrun meet alike: they have one command line, and agree on the rest."""
 LOST = re.compile(r"gloo|NCCL|Connection (?:closed|reset) by peer", re.IGNORECASE)
@@ -199,6 +202,9 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the program; an import that fails ends with 70, never with 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a locale has no sign for is no failure
+            stream.reconfigure(errors="backslashreplace")
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         register()

@@ -1,5 +1,6 @@
 """`compress distill`: flags to a configuration, the stage, its table."""
 
+import shlex
 from typing import Annotated
 
 import typer
@@ -170,7 +171,7 @@ def distill(
         folder = place or RUNS / record.run
         if speaks():
             draw(folder, record.students, record, tensorboard=tensorboard)
-        progress.note(f"next: compress export {folder}")
+        progress.note(f"next: {shlex.join(['compress', 'export', str(folder)])}")
     deliver_training(record, json=json, table=lambda: table(record))
 
 

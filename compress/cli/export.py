@@ -1,5 +1,6 @@
 """`compress export`: flags to a configuration, the stage, its table."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -167,7 +168,7 @@ def export(
         record = stage(config, progress=progress)
         if not record.problems:
             place = Path(record.artifacts[0].folder).parent
-            progress.note(f"next: compress bench {place}")
+            progress.note(f"next: {shlex.join(['compress', 'bench', str(place)])}")
     deliver(record, json=json, table=lambda: table(record))
     if record.problems:
         more = f" (and {len(record.problems) - 1} more)" if len(record.problems) > 1 else ""

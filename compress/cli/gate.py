@@ -254,12 +254,7 @@ def gate(
     with make_progress(quiet) as progress:
         record = judge(config, progress=progress)
     _write_files(record, config.junit, config.markdown, config.inconclusive)
-    try:
-        deliver(record, json=json, table=lambda: table(record))
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # the latter is Rich's answer to the former
-        # the reader left (`| head`), but the verdict stands
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    deliver(record, json=json, table=lambda: table(record))
     raise typer.Exit(record.exit_code)
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from compress.errors import UnusableError
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -38,6 +40,9 @@ def note_recipe(progress: "Progress", recipe: str | None) -> None:
 def deliver(record: Writable, *, json: str | None, table: "Callable[[], RenderableType]") -> None:
     """Write the result to standard output, and to a file where one was asked for.
 
+    Where the reader of a pipe has left (`| head`), nobody is there to tell, and the command goes on
+    to its own end: its exit code stands.
+
     Args:
         record: The result.
         json: `-` writes JSON instead of the table; a path writes it beside the table.
@@ -48,19 +53,32 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
     """
     if not speaks():
         return
-    if json == "-":
-        sys.stdout.write(record.to_json())
-        return
-    if json is not None:
+    if json is not None and json != "-":
         from compress.files import write_text
 
         write_text(Path(json), record.to_json())
-    from rich.console import Console
-
     try:
-        Console(width=_width()).print(table())
-    except SystemExit as ended:  # Rich ends the process where the reader of a pipe left
-        raise BrokenPipeError from ended
+        _write(record.to_json() if json == "-" else table())
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(result: "str | RenderableType") -> None:
+    """Write JSON as it is, or a table, all of it.
+
+    Raises:
+        BrokenPipeError: Nobody reads.
+    """
+    if isinstance(result, str):
+        sys.stdout.write(result)
+    else:
+        from rich.console import Console
+
+        try:
+            Console(width=_width()).print(result)
+        except SystemExit as ended:  # Rich's answer to a closed pipe
+            raise BrokenPipeError from ended
+    sys.stdout.flush()
 
 
 def deliver_training(
@@ -78,10 +96,12 @@ def deliver_training(
         UnusableError: Models diverged; the first process alone tells.
     """
     deliver(record, json=json, table=table)
-    if speaks():
-        from compress.stages.training_run import check_none_diverged
-
-        check_none_diverged(record)
+    if speaks() and record.diverged:
+        raise UnusableError(
+            "; ".join(map(str, record.diverged)),
+            hint=f"the run {record.run} is complete without; a smaller --learning-rate may do, or "
+            "--amp off",
+        )
 
 
 def _width() -> int | None:

@@ -1,11 +1,16 @@
 """`compress train`: flags to a configuration, the stage, its table."""
 
-from typing import Annotated
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from compress.cli import options
 from compress.cli.output import deliver_training, note_recipe, speaks
+
+if TYPE_CHECKING:
+    from compress.records.train import TrainRecord
 
 
 def train(
@@ -83,5 +88,14 @@ def train(
         folder = place or RUNS / record.run
         if speaks():
             draw(folder, record.models, None, tensorboard=tensorboard)
-        progress.note(f"next: compress distill --teacher {folder}")
+        progress.note(f"next: {shlex.join(_taught_by(folder, record, given))}")
     deliver_training(record, json=json, table=lambda: table(record))
+
+
+def _taught_by(folder: Path, record: "TrainRecord", given: dict[str, Any]) -> list[str]:
+    """The command in which what was trained teaches: on the same images, one model of several."""
+    one = f":student={record.models[0].label}" if len(record.models) > 1 else ""
+    keys = ("recipe", "data", "data_dir", "image_size")
+    same = {f"--{key.replace('_', '-')}": given[key] for key in keys if given.get(key) is not None}
+    options = [str(part) for pair in same.items() for part in pair]
+    return ["compress", "distill", "--teacher", f"{folder}{one}", *options]

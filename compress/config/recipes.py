@@ -93,11 +93,14 @@ def build(kind: type[Config], *layers: Mapping[str, Any]) -> Config:
     `seed` and `seeds` are one setting: a layer with either hides both of those before it.
 
     Raises:
-        ConfigError: A key is unknown (the known ones are listed) or a value out of bounds.
+        ConfigError: A key is unknown (the known ones are listed), a value is out of bounds, or
+            a layer has both `seed` and `seeds`.
     """
     merged: dict[str, Any] = {}
     for layer in layers:
         named = underscored(layer, "key")
+        if {"seed", "seeds"} <= named.keys():
+            raise ConfigError("--seed and --seeds are two ways to say it", hint="leave one out")
         if not named.keys().isdisjoint(("seed", "seeds")):
             merged.pop("seed", None)
             merged.pop("seeds", None)
@@ -201,6 +204,7 @@ def config_error(kind: type[Frozen], error: ValidationError) -> ConfigError:
     if first["type"] == "extra_forbidden":
         return unknown("recipe key", place, sorted(_table(kind, first["loc"][:-1]).model_fields))
     option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
+    option = "--augment" if option == "--augmentation" else option
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
     shown = f" {value}" if isinstance(value, (str, int, float, Path)) else ""

@@ -101,6 +101,13 @@ class TrainingConfig(Optimization):
     tensorboard: bool = False
     recipe: str | None = None
 
+    @field_validator("data")
+    @classmethod
+    def _data_can_be_written(cls, data: str) -> str:
+        if data.encode("utf-8", "replace").decode() != data:
+            raise ValueError("the folder's name is not UTF-8: rename it")
+        return data
+
     @field_validator("seeds")
     @classmethod
     def _seeds_differ(cls, seeds: tuple[int, ...] | None) -> tuple[int, ...] | None:

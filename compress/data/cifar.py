@@ -116,16 +116,21 @@ def _locate(
 
 
 def _layout_in(root: Path, layouts: tuple[Layout, ...]) -> tuple[Layout, Path] | None:
-    """The first layout that a folder, or an archive in it, has, and where its files lie."""
+    """The first layout that a folder, or an archive in it, has, and where its files lie.
+
+    A folder that lacks files counts where no archive can complete it: what is missing is told then.
+    """
+    begun = []
     for layout in layouts:
-        if (root / layout.folder).is_dir():
-            return layout, root / layout.folder
-        if root.name == layout.folder and root.is_dir():
-            return layout, root
+        for folder in (root / layout.folder, *([root] if root.name == layout.folder else [])):
+            if folder.is_dir():
+                if all((folder / file.name).is_file() for file in (*layout.train, *layout.test)):
+                    return layout, folder
+                begun.append((layout, folder))
         if (root / layout.archive.name).is_file():
             downloads.unpack(layout.archive, root / layout.archive.name, root)
             return layout, root / layout.folder
-    return None
+    return begun[0] if begun else None
 
 
 def _binary_blocks(path: Path, file: SourceFile, layout: Layout) -> Iterator[Block]:

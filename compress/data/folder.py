@@ -19,6 +19,7 @@ from compress.data.images import ImageSet
 from compress.data.resize import square
 from compress.environment import require_memory
 from compress.errors import ConfigError, InputError
+from compress.files import printable
 from compress.progress import Progress
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm"})
@@ -94,7 +95,7 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
     if place is None:
         place = folder
         flat = pictures_in(folder, nested=False)
-        if flat:
+        if flat and pictures_in(folder) == flat:
             size = image_size or common_size(flat)
             pixels = read_pictures(flat, image_size=size, progress=progress)
             return ImageSet(folder.name, pixels, None, ())
@@ -134,7 +135,7 @@ def _size(count: int, image_size: int) -> int:
 
 
 def pictures_in(folder: Path, *, nested: bool = True) -> list[Path]:
-    """The pictures of a folder by suffix, sorted by path; hidden files are left out.
+    """The pictures of a folder by suffix, sorted by path; hidden files and folders are left out.
 
     Raises:
         InputError: The folder cannot be listed.
@@ -143,7 +144,9 @@ def pictures_in(folder: Path, *, nested: bool = True) -> list[Path]:
         found = [
             path
             for path in (folder.rglob("*") if nested else folder.iterdir())
-            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+            if path.suffix.lower() in SUFFIXES
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and path.is_file()
         ]
     except OSError as error:
         raise InputError(f"cannot read folder {folder}: {error.strerror}") from error
@@ -182,15 +185,27 @@ def _split_folder(folder: Path, split: str) -> Path | None:
 
 def _class_names(folder: Path) -> list[str]:
     try:
-        return sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
+        names = sorted(p.name for p in folder.iterdir() if p.is_dir() and p.name[0] != ".")
     except OSError as error:
         raise InputError(f"cannot read folder {folder}: {error.strerror}") from error
+    for name in names:
+        if printable(name) != name:
+            raise InputError(
+                f"the name of class folder {printable(str(folder / name))} is not UTF-8",
+                hint="rename it: class names stand in weights, tables and labels.txt",
+            )
+    return names
 
 
 def _labelled(folder: Path, *, gaps: bool = False) -> dict[str, list[Path]]:
     """Pictures by class, both sorted; classes without any only where gaps are allowed."""
     found = {name: pictures_in(folder / name) for name in _class_names(folder)}
     if not any(found.values()) and (gaps or not found):
+        if pictures_in(folder, nested=False):
+            raise InputError(
+                f"the pictures of {folder} lie in no class folder",
+                hint="expected <class>/* in it: a folder for each class, which names it",
+            )
         raise InputError(f"{folder} holds no pictures and no folders of pictures")
     for name, paths in found.items():
         if not paths and not gaps:

@@ -199,7 +199,8 @@ class Splits:
         validation: Images the epoch is chosen on, held out of the training images; may be empty.
         test: Images of the reported figures.
         mean: Mean of each channel of the training images, on a scale of 0 to 1.
-        std: Standard deviation of each channel of the training images, on the same scale.
+        std: Standard deviation of each channel of the training images, on the same scale; 1 of a
+            channel that never changes.
         split_seed: What chose the validation images.
     """
 
@@ -239,7 +240,8 @@ class Splits:
         if validation is None:
             kept, held = split_validation(train.known_labels, validation_fraction, split_seed)
             train, validation = _divided(train, kept, held, name=f"{name} validation")
-        mean, std = train.channel_statistics()
+        mean, measured = train.channel_statistics()
+        std = tuple(value or 1.0 for value in measured)  # nothing can be divided by 0
         return cls(name, train, validation, test, mean, std, split_seed)
 
     @cached_property

@@ -18,11 +18,12 @@ from compress.environment import require_memory
 def rgb(image: Image.Image) -> Image.Image:
     """The picture as a viewer shows it: turned as its EXIF data says, 8 bits per colour, RGB.
 
-    Transparency is dropped and 16-bit grey keeps its upper 8 bits.
+    Transparency is dropped and 16-bit grey keeps its upper 8 bits, also where Pillow reads it as
+    numbers of 32 bits (PGM).
     """
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        grey = (np.asarray(upright).astype(np.uint16) >> 8).astype(np.uint8)
+    if upright.mode == "I" or upright.mode.startswith("I;16"):
+        grey = (np.asarray(upright).clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8)
         upright = Image.fromarray(grey)
     return upright.convert("RGB")
 

@@ -97,20 +97,21 @@ def labels_for(card: ModelCard, images: ImageSet) -> NDArray[np.int64] | None:
     that does not name its classes is taken to have the images' own, in their order.
 
     Raises:
-        InputError: The images have a class that the model does not know.
+        InputError: An image shows a class that the model does not know.
     """
     if images.labels is None:
         return None
     if not card.class_names:
         return images.labels
     numbers = {name: number for number, name in enumerate(card.class_names)}
-    unknown = [name for name in images.class_names if name not in numbers]
+    met = [images.class_names[number] for number in np.unique(images.labels)]
+    unknown = [name for name in met if name not in numbers]
     if unknown:
         raise InputError(
             f"{card.name} does not know the class {unknown[0]!r} of {images.name}",
             hint=f"it knows {', '.join(card.class_names[:12])}",
         )
-    table = np.array([numbers[name] for name in images.class_names], dtype=np.int64)
+    table = np.array([numbers.get(name, -1) for name in images.class_names], dtype=np.int64)
     return table[images.labels]
 
 

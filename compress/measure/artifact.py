@@ -116,7 +116,8 @@ def find_artifacts(place: Path) -> list[Artifact]:
     """
     if place.is_file() or _is_artifact(place):
         return [open_artifact(place)]
-    folders = sorted(path for path in place.glob("*") if _is_artifact(path))
+    # names with a dot in front are of exports that are being written
+    folders = sorted(path for path in place.glob("[!.]*") if _is_artifact(path))
     if not folders:
         raise InputError(
             f"no artifact in {place}" if place.exists() else f"{place} does not exist",
@@ -128,7 +129,7 @@ def find_artifacts(place: Path) -> list[Artifact]:
 
 def _is_artifact(folder: Path) -> bool:
     """Whether a folder looks like an exported model, complete or not."""
-    if not folder.is_dir() or folder.name.startswith(".") or _is_run(folder):
+    if not folder.is_dir() or _is_run(folder):
         return False
     return (folder / MANIFEST).is_file() or any(
         (folder / name).is_file() for name in MODEL_FILES.values()

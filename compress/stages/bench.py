@@ -15,7 +15,7 @@ from compress.records.bench import BenchModel, BenchRecord
 from compress.stages import bench_answers, bench_images, bench_rows, bench_times, candidates, remote
 from compress.stages.bench_answers import Answers
 from compress.stages.bench_images import AskedImages
-from compress.stages.bench_rows import Row
+from compress.stages.bench_rows import Row, counterpart
 from compress.stages.bench_times import Timed
 
 
@@ -87,6 +87,7 @@ def measure_rows(
     wanted: Wanted,
     *,
     baseline: Sequence[Row] = (),
+    renamed: bool = False,
     progress: Progress,
 ) -> BenchRecord:
     """Measure rows, and those of a baseline beside them.
@@ -96,6 +97,7 @@ def measure_rows(
         config: How to measure.
         wanted: What to measure.
         baseline: Rows that appear in the ratios and differences of `rows` only.
+        renamed: As in `counterpart`.
         progress: Shows what is going on.
 
     Raises:
@@ -108,7 +110,7 @@ def measure_rows(
     begin = time.monotonic()
     bench_images.check_named(config)
     everything = [*rows, *baseline]
-    partners = {row.key: _partners(row, rows, baseline) for row in everything}
+    partners = {row.key: _partners(row, rows, baseline, renamed=renamed) for row in everything}
     images = AskedImages(reason="not asked for")
     answers = Answers()
     notes: list[str] = []
@@ -121,9 +123,13 @@ def measure_rows(
             progress.note(note)
         answers = bench_answers.ask(everything, images, provider=config.provider, progress=progress)
         if images.name is not None:
-            unjudged = [f"{key}: {reason}" for key, reason in answers.reasons.items()]
-            if images.record(size) is not None and not answers.labels and answers.logits:
-                unjudged = []  # said once: the images have no labels
+            data = images.record(size)
+            unjudged = [
+                f"{key}: {reason}"
+                for key, reason in answers.reasons.items()
+                # that the images have no labels is said once
+                if data is None or data.labelled or key not in answers.logits
+            ]
             unsaturated = [
                 f"{row.key}: accuracy of a run without saturation, as {row.card.target} computes"
                 for row in everything
@@ -180,33 +186,22 @@ def measure_rows(
     return record(timed)
 
 
-def _partners(row: Row, rows: Sequence[Row], baseline: Sequence[Row]) -> dict[str, Row | None]:
+def _partners(
+    row: Row, rows: Sequence[Row], baseline: Sequence[Row], *, renamed: bool
+) -> dict[str, Row | None]:
     """What a row is compared with: the teacher, its own float form, its row in the baseline."""
     teacher = next((other for other in rows if other.role == "teacher"), None)
     family = baseline if row.group else rows
     fp32 = next(
         (other for other in family if other.name == row.name and other.precision == "fp32"), None
     )
-    same = None if row.group or row.role == "teacher" else counterpart(row, rows, baseline)
+    judged = not row.group and row.role != "teacher"
+    same = counterpart(row, baseline, renamed=renamed) if judged else None
     return {
         "teacher": None if row.role == "teacher" else teacher,
         "fp32": None if fp32 is row else fp32,
         "baseline": same,
     }
-
-
-def counterpart(row: Row, rows: Sequence[Row], baseline: Sequence[Row]) -> Row | None:
-    """The row of a baseline that a row is the new version of.
-
-    It has the same name and precision; where each side has one student only, the name may differ.
-    """
-    others = [other for other in baseline if other.precision == row.precision]
-    named = next((other for other in others if other.name == row.name), None)
-    if named is not None:
-        return named
-    students = [other for other in others if other.role != "teacher"]
-    alone = len({other.name for other in rows if other.role != "teacher"}) == 1
-    return students[0] if alone and len(students) == 1 else None
 
 
 def _model(row: Row, quality: dict[str, Any], times: dict[str, Any]) -> BenchModel:

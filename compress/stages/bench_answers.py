@@ -13,6 +13,7 @@ from compress.errors import InputError
 from compress.measure import accuracy
 from compress.progress import Progress
 from compress.records.bench import ClassAccuracy, Difference
+from compress.runtime import PROBABILITY_ERROR, NoClassesError
 from compress.stages.bench_images import AskedImages, other_images
 from compress.stages.bench_rows import Row
 
@@ -53,14 +54,18 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
             answers.reasons[row.key] = reason
             continue
         own = images.of_size[row.card.image_size]
-        logits = accuracy.logits(
-            row.path,
-            row.card.model_copy(update={"name": row.label}),
-            own,
-            provider=provider,
-            unsaturated=row.unsaturated,
-            progress=progress,
-        )
+        try:
+            logits = accuracy.logits(
+                row.path,
+                row.card.model_copy(update={"name": row.label}),
+                own,
+                provider=provider,
+                unsaturated=row.unsaturated,
+                progress=progress,
+            )
+        except NoClassesError as error:
+            answers.reasons[row.key] = error.message
+            continue
         classes = row.card.classes or own.classes
         if own.classes and logits.shape[1] != classes:
             answers.reasons[row.key] = (
@@ -68,6 +73,8 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
             )
             continue
         answers.logits[row.key] = logits
+        if row.card.foreign and np.allclose(np.exp(logits).sum(axis=1), 1, atol=PROBABILITY_ERROR):
+            answers.notes.append(f"{row.key}: answers probabilities, so no softmax is applied")
         try:
             labels = accuracy.labels_for(row.card, own)
         except InputError as error:

@@ -58,7 +58,7 @@ class AskedImages:
         """The classes of the models, or of the data, that no labelled image shows."""
         if images.labels is None:
             return ()
-        met = {images.class_names[number] for number in np.unique(images.labels)}
+        met = _met(images)
         return tuple(name for name in self.classes or images.class_names if name not in met)
 
 
@@ -85,7 +85,8 @@ def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress
             model takes.
         MachineError: A package it comes with is not installed.
     """
-    first = next((row for row in rows if row.card.dataset), None)
+    told = sorted((row for row in rows if row.card.dataset), key=lambda row: row.role == "teacher")
+    first = told[0] if told else None
     name = config.data or (None if first is None else first.card.dataset)
     if name is None:
         return AskedImages(reason="no --data, and the models do not say what they are for")
@@ -115,8 +116,9 @@ def load_images(rows: Sequence[Row], config: MeasuringConfig, progress: Progress
         found[size] = images
     if count == 0:
         return AskedImages(reason=f"{name} has no test images")
-    if first is not None and config.data is None and (other := other_images(first, name, whole)):
-        return AskedImages(reason=other)
+    others = [other_images(row, name, whole) for row in told if row.card.dataset == name]
+    if config.data is None and all(others):
+        return AskedImages(reason=others[0])
     return AskedImages(
         name,
         found,
@@ -149,11 +151,18 @@ def other_images(row: Row, name: str, found: Mapping[int, str]) -> str:
 
 
 def _known_classes(rows: Sequence[Row], images: ImageSet) -> tuple[str, ...]:
-    """What the first student tells apart, if the images show nothing else."""
+    """What the first student tells apart, if no image shows anything else."""
     names = next(
         (row.card.class_names for row in rows if row.role != "teacher" and row.card.class_names), ()
     )
-    return names if set(images.class_names) <= set(names) else ()
+    return names if _met(images) <= set(names) else ()
+
+
+def _met(images: ImageSet) -> set[str]:
+    """The classes that labelled images show."""
+    if images.labels is None:
+        return set()
+    return {images.class_names[number] for number in np.unique(images.labels)}
 
 
 class WrongSizeError(InputError):

@@ -1,8 +1,9 @@
 """Finds the model files that bench and gate are asked about, one row each."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
@@ -63,6 +64,59 @@ class Row:
         return lacks_arithmetic(self.card.target)
 
 
+class Described(Protocol):
+    """What rows to measure and rows of a record have in common."""
+
+    @property
+    def name(self) -> str:
+        """Label of the model."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """Number format."""
+        ...
+
+    @property
+    def role(self) -> str:
+        """student, control or teacher."""
+        ...
+
+
+Found = TypeVar("Found", bound=Described)
+
+
+def students(rows: Iterable[Described]) -> list[tuple[str, str]]:
+    """Name and precision of every form that may be judged: every one but the teacher's."""
+    return [(row.name, row.precision) for row in rows if row.role != "teacher"]
+
+
+def is_renamed(rows: Iterable[Described], baseline: Iterable[Described]) -> bool:
+    """Whether a model may have another name than in the baseline: each side has just one.
+
+    Args:
+        rows: All of the target, also those that are not judged.
+        baseline: All of it.
+    """
+    return all(len({name for name, _ in students(side)}) == 1 for side in (rows, baseline))
+
+
+def counterpart(row: Described, baseline: Sequence[Found], *, renamed: bool) -> Found | None:
+    """The row of a baseline that a row is the new version of.
+
+    It has the same precision, and the same name unless that may differ.
+
+    Args:
+        row: Of the target.
+        baseline: Where to look.
+        renamed: As `is_renamed` says of both whole sides.
+    """
+    others = [other for other in baseline if other.precision == row.precision]
+    named = (other for other in others if other.name == row.name)
+    alone = (other for other in others if renamed and other.role != "teacher")
+    return next(named, None) or next(alone, None)
+
+
 def collect(
     targets: Sequence[Reference], *, teacher: Reference | None = None
 ) -> tuple[list[Row], list[str]]:
@@ -84,10 +138,9 @@ def collect(
     if teacher is not None:
         own = [row for row in rows if row.role == "teacher"]
         given = _teacher_rows(teacher)
-        strangers = {row.sha256 for row in own} - {row.sha256 for row in given}
-        if strangers:
-            notes.append(f"compared with {teacher}, not with the teacher of {targets[0]}")
         shas = {row.sha256 for row in given}
+        if own and shas.isdisjoint(row.sha256 for row in own):
+            notes.append(f"compared with {teacher}, not with the teacher of {targets[0]}")
         rows = given + [row for row in rows if row.role != "teacher" and row.sha256 not in shas]
     rows = _without_repeats(rows)
     teachers = {row.name for row in rows if row.role == "teacher"}
@@ -127,7 +180,10 @@ def _described(found: Artifact, reference: Reference) -> list[tuple[Path, ModelC
     for precision, path in found.files.items():
         card = found.cards[precision]
         if card.foreign:
-            card = card.model_copy(update=_foreign_fields(path, reference))
+            fields = _foreign_fields(path, reference)
+            # a file that is called half precision shows it by no operator
+            named = {"precision": precision} if precision == "fp16" else {}
+            card = card.model_copy(update=fields | named)
         elif reference.options:
             raise ConfigError(
                 f"options after {reference.target}, which describes itself",

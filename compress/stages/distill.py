@@ -92,7 +92,7 @@ def distill(
     plans = plan_students(config)
     check_plans(config, plans)
     name, folder = run_folder(config, _what(config))
-    done = finished_record(folder, config)
+    done = finished_record(folder, config, progress)
     if done is not None:
         taught_by.check_finished(folder, config)
         progress.note(f"{folder} is complete; --restart distils anew")

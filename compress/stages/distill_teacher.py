@@ -10,10 +10,10 @@ from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
-from compress.errors import InputError, Interrupted
+from compress.errors import DivergedError, InputError, Interrupted, MachineError
 from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
-from compress.runs import RUNS, Run
+from compress.runs import MANIFEST, RUNS, Run, read_manifest
 from compress.stages import taught_by, teaching
 from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
@@ -31,6 +31,29 @@ def teacher_training(config: DistillConfig) -> TrainConfig:
     training = config.teacher_training or TrainConfig()
     same = ("data", "data_dir", "image_size", "validation_fraction", "split_seed", "device")
     return training.model_copy(update={name: getattr(config, name) for name in same})
+
+
+def fitting(training: TrainConfig, images: int) -> TrainConfig:
+    """The training of a teacher with a batch that so few images fill: a power of two, or its own.
+
+    Args:
+        training: As the recipe has it; no flag of `distill` reaches its batch size.
+        images: To train on; at least 2.
+    """
+    largest = 2 ** (images.bit_length() - 1)
+    return training.model_copy(update={"batch_size": min(training.batch_size, largest)})
+
+
+def learned_from_others(folder: Path, splits: Splits) -> bool:
+    """Whether a run lies in a folder that was begun on other images than these.
+
+    Raises:
+        InputError: Its manifest is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        return False
+    before = read_manifest(folder).inputs.get("data")
+    return before is not None and before.sha256 != splits.sha256
 
 
 def check_live(config: DistillConfig) -> None:
@@ -151,7 +174,7 @@ class TeacherSearch:
         members = teaching.members_of(
             self.config.teacher,
             self.splits,
-            training=teacher_training(self.config),
+            training=fitting(teacher_training(self.config), self.splits.train.count),
             train=self._train,
             progress=self.place.progress,
             besides=self.run.folder,
@@ -163,11 +186,25 @@ class TeacherSearch:
         return members
 
     def _train(self, training: TrainConfig) -> Path:
-        """Train a teacher, or let another process that does so end; its run directory."""
+        """Train a teacher, or let another process that does so end; its run directory.
+
+        A run of the same name that learned from pictures as they were before stays: others may
+        have learned from it.
+        """
         place, folder = self.place, run_folder(training, training.model.name)[1]
+        if learned_from_others(folder, self.splits):
+            folder = folder.with_name(f"{folder.name}-{self.splits.sha256[:8]}")
+            training = training.model_copy(update={"run_dir": folder})
         place.world.from_main(lambda: wait_for(folder, progress=place.progress, stop=place.stop))
         try:
             record = train(training, progress=place.progress)
+        except (MachineError, DivergedError) as error:
+            error.retell(
+                f"while the teacher was trained: {error.message}",
+                hint=f"train it by itself, `compress train --model {training.model}`, with the "
+                "options it needs, then distill with --teacher last",
+            )
+            raise
         finally:
             self.run.renew()
         if place.world.agree(place.stop.requested):

@@ -12,7 +12,7 @@ from compress.records.bench import BenchRecord
 from compress.records.gate import Check, GateRecord, Outcome
 from compress.stages import bench_rows, candidates, gate_rows, remote
 from compress.stages.bench import Wanted, measure_rows
-from compress.stages.bench_rows import Row
+from compress.stages.bench_rows import Described, Row, is_renamed, students
 from compress.stages.bench_times import FEWEST_SAMPLES
 from compress.stages.gate_checks import judge, option
 from compress.stages.gate_figures import Baseline
@@ -61,6 +61,11 @@ class _Before:
 
     record: BenchRecord | None = None
     rows: tuple[Row, ...] = ()
+
+    def beside(self, target: Sequence[Described]) -> Baseline:
+        """The baseline of a target, all of whose rows are given."""
+        old: Sequence[Described] = self.rows if self.record is None else self.record.models
+        return Baseline(self.record, renamed=is_renamed(target, old))
 
 
 def _read_baseline(config: GateConfig) -> _Before | None:
@@ -127,8 +132,8 @@ class _Judge:
 def _judge_record(config: GateConfig, before: _Before | None) -> tuple[BenchRecord, list[Check]]:
     """Judge an earlier bench by its own figures and intervals."""
     record = BenchRecord.read(Path(config.target.target))
-    baseline = None if before is None else Baseline(before.record)
-    return record, _Judge(config, gate_rows.students(record.models), baseline).checks(record)
+    baseline = None if before is None else before.beside(record.models)
+    return record, _Judge(config, students(record.models), baseline).checks(record)
 
 
 def _collect(config: GateConfig, progress: Progress) -> list[Row]:
@@ -154,7 +159,9 @@ def _judge_here(
     """
     rows = _collect(config, progress)
     old = None if before is None else before.record
-    judging = _Judge(config, gate_rows.students(rows), None if before is None else Baseline(old))
+    baseline = None if before is None else before.beside(rows)
+    renamed = baseline is not None and baseline.renamed
+    judging = _Judge(config, students(rows), baseline)
     like_bench = old is not None and "max_latency_regression" in config.thresholds
     needed = gate_rows.needed(config, rows, everything=like_bench)
     times = bool(_names(config, TIMES, before))
@@ -169,7 +176,10 @@ def _judge_here(
             memory=False,
             enough=judging.decided,
         ),
-        baseline=() if before is None else gate_rows.compared(config, needed, before.rows),
+        baseline=gate_rows.compared(
+            config, needed, () if before is None else before.rows, renamed=renamed
+        ),
+        renamed=renamed,
         progress=progress,
     )
     return record, judging.checks(record)
@@ -180,9 +190,11 @@ def _judge_elsewhere(
 ) -> tuple[BenchRecord, list[Check]]:
     """Judge the times on another machine, and everything else here."""
     rows = _collect(config, progress)
-    judging = _Judge(config, gate_rows.students(rows), None if before is None else Baseline())
+    baseline = None if before is None else before.beside(rows)
+    renamed = baseline is not None and baseline.renamed
+    judging = _Judge(config, students(rows), baseline)
     needed = gate_rows.needed(config, rows, everything=False)
-    old = [] if before is None else gate_rows.compared(config, needed, before.rows)
+    old = gate_rows.compared(config, needed, () if before is None else before.rows, renamed=renamed)
     limits = _names(config, TIMES, before if old else None)
     if not needed or not limits:
         return _judge_here(config, before, progress)
@@ -208,6 +220,7 @@ def _judge_elsewhere(
         config,
         Wanted(answers=bool(_names(config, ACCURACY, before)), times=False),
         baseline=old,
+        renamed=renamed,
         progress=progress,
     )
     # forms that are not here are not there either: they are named as they are called here

@@ -9,7 +9,7 @@ from compress.measure.verdicts import Verdict, at_least, at_most
 from compress.records.bench import BenchModel, BenchRecord
 from compress.records.gate import Check
 from compress.stages import gate_figures
-from compress.stages.gate_figures import Baseline, Finding, Found, Judged
+from compress.stages.gate_figures import ROUNDING, Baseline, Finding, Found, Judged
 from compress.stages.gate_rows import Form
 
 Unit = Literal["fraction", "ratio", "ms", "KiB"]
@@ -86,7 +86,9 @@ def _check(name: str, model: BenchModel, rule: "Rule", limit: float, finding: Fi
     if isinstance(finding, str):
         return _open(name, model.label, rule, limit, finding)
     bound = rule.limit(limit)
-    verdict = (at_least if rule.least else at_most)(finding.low, finding.high, bound)
+    # figures that are shares are rounded: a limit copied from one is met by it
+    compared = round(bound, ROUNDING) if rule.unit == "fraction" else bound
+    verdict = (at_least if rule.least else at_most)(finding.low, finding.high, compared)
     return Check(
         name=option(name),
         row=model.label,

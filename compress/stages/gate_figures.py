@@ -15,6 +15,7 @@ from compress.measure.process import PROCESSES
 from compress.records.bench import BenchModel, BenchRecord, Difference, Ratio
 from compress.records.document import Environment
 from compress.stages.bench_images import missing_classes
+from compress.stages.bench_rows import counterpart
 
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""
@@ -50,9 +51,11 @@ class Baseline:
 
     Attributes:
         record: Its own record; None where its rows were measured beside the judged ones.
+        renamed: As in `counterpart`, for the rows of that record.
     """
 
     record: BenchRecord | None = None
+    renamed: bool = False
 
 
 Finding = Found | str
@@ -188,15 +191,6 @@ def p90(_judged: Judged, model: BenchModel) -> Finding | None:
     return Found(model.p90_ms, model.p90_low_ms, model.p90_high_ms)
 
 
-def _same_row(record: BenchRecord, baseline: BenchRecord, model: BenchModel) -> BenchModel | None:
-    """The row of a baseline's record with the same name and precision, or the only candidate."""
-    others = [other for other in baseline.models if other.precision == model.precision]
-    named = next((other for other in others if other.name == model.name), None)
-    students = [other for other in others if other.role != "teacher"]
-    alone = len({other.name for other in record.models if other.role != "teacher"}) == 1
-    return named or (students[0] if alone and len(students) == 1 else None)
-
-
 def latency_regression(judged: Judged, model: BenchModel) -> Finding | None:
     """Latency by that of the baseline's row: measured beside it, or both against the ruler."""
     if judged.baseline is None:
@@ -206,7 +200,7 @@ def latency_regression(judged: Judged, model: BenchModel) -> Finding | None:
         return _ratio(model, model.baseline_ratio, f"the baseline has no {model.label}")
     if model.p50_ms is None:
         return _not_timed(model)
-    other = _same_row(judged.record, before, model)
+    other = counterpart(model, before.models, renamed=judged.baseline.renamed)
     if other is None or other.ruler_ratio is None or model.ruler_ratio is None:
         return f"the baseline has no times of {model.label}"
     refused = incomparable(judged.record, before)
@@ -261,7 +255,7 @@ def top1_regression(judged: Judged, model: BenchModel) -> Finding | None:
     before = judged.baseline.record
     if before is None:
         return _drop(judged, model.baseline_difference, f"the baseline has no {model.label}")
-    other = _same_row(judged.record, before, model)
+    other = counterpart(model, before.models, renamed=judged.baseline.renamed)
     if other is None or other.top1 is None or other.top1_low is None or other.top1_high is None:
         return f"the baseline has no accuracy of {model.label}"
     if before.data is None or judged.record.data is None:

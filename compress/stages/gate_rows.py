@@ -1,41 +1,15 @@
 """Chooses the rows that a gate judges, those it compares them with, and names the missing ones."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 from compress.config.gate import WITH_BASELINE, GateConfig
 from compress.errors import unknown
-from compress.stages.bench import counterpart
-from compress.stages.bench_rows import Row
+from compress.stages.bench_rows import Row, counterpart, students
 
 Form = tuple[str, str]
 """Name of a model, and a precision of it."""
 
 WITH_TEACHER = ("max_top1_drop", "min_agreement")
-
-
-class Described(Protocol):
-    """What rows to measure and rows of a record have in common."""
-
-    @property
-    def name(self) -> str:
-        """Label of the model."""
-        ...
-
-    @property
-    def precision(self) -> str:
-        """Number format."""
-        ...
-
-    @property
-    def role(self) -> str:
-        """student, control or teacher."""
-        ...
-
-
-def students(rows: Iterable[Described]) -> list[Form]:
-    """The forms that may be judged: every one but the teacher's."""
-    return [(row.name, row.precision) for row in rows if row.role != "teacher"]
 
 
 def judged(config: GateConfig, forms: Sequence[Form]) -> list[Form]:
@@ -103,13 +77,22 @@ def needed(config: GateConfig, rows: Sequence[Row], *, everything: bool) -> list
     return [row for row in rows if kept(row)]
 
 
-def compared(config: GateConfig, rows: Sequence[Row], baseline: Sequence[Row]) -> list[Row]:
-    """The rows of a measured baseline that a limit compares a judged row with."""
+def compared(
+    config: GateConfig, rows: Sequence[Row], baseline: Sequence[Row], *, renamed: bool
+) -> list[Row]:
+    """The rows of a measured baseline that a limit compares a judged row with.
+
+    Args:
+        config: The limits.
+        rows: Those to measure.
+        baseline: All of it.
+        renamed: As in `counterpart`.
+    """
     if not any(name in config.thresholds for name in WITH_BASELINE):
         return []
     chosen = judged(config, students(rows)) if rows else []
     partners = [
-        counterpart(row, rows, baseline)
+        counterpart(row, baseline, renamed=renamed)
         for row in rows
         if row.role != "teacher" and (row.name, row.precision) in chosen
     ]

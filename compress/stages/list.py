@@ -123,8 +123,8 @@ def _data() -> tuple[DataEntry, ...]:
             place
             for root in roots(None, layouts[0].dataset)
             for layout in layouts
-            for place in (root / layout.folder, root / layout.archive.name)
-            if place.exists()
+            for place in (root / layout.folder, root / layout.archive.name, root)
+            if place.exists() and (place != root or root.name == layout.folder)
         ]
         first = layouts[0]
         entries.append(

@@ -70,7 +70,7 @@ def train(
         config.model.name, image_size=config.image_size or 32, options=config.model.options
     )
     name, folder = run_folder(config, config.model.name)
-    done = finished_record(folder, config)
+    done = finished_record(folder, config, progress)
     if done is not None:
         progress.note(f"{folder} is complete; --restart trains anew")
         return TrainRecord.read(done)

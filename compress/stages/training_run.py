@@ -17,7 +17,7 @@ from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError, Interrupted, UnusableError, unknown
+from compress.errors import ConfigError, InputError, Interrupted, unknown
 from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.interrupts import StopRequest
@@ -25,8 +25,8 @@ from compress.locks import wait_until_free
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
+from compress.records.run import RunManifest
 from compress.records.train import TrainRecord
-from compress.records.training import TrainingRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.training.device import accelerator_name
 from compress.training.distributed import World
@@ -178,11 +178,12 @@ def named_folder(config: TrainingConfig, command: str) -> Path | None:
     return find_run(config.resume, command=command)
 
 
-def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
+def finished_record(folder: Path, config: TrainingConfig, progress: Progress) -> Path | None:
     """The record of a complete run that was asked for in the same way, or None.
 
     Raises:
-        InputError: The run's manifest is damaged, or a file of it is missing or altered.
+        InputError: The run's manifest is damaged, a file of it is missing or altered, or the
+            pictures it learned from are others now.
         ConfigError: It was begun by a newer version.
     """
     if config.restart or not (folder / "manifest.json").is_file():
@@ -196,7 +197,33 @@ def finished_record(folder: Path, config: TrainingConfig) -> Path | None:
         return None
     for name in manifest.artifacts:
         checked_file(folder, manifest, name)
+    _check_pictures(folder, config, manifest, progress)
     return folder / RECORD
+
+
+def _check_pictures(
+    folder: Path, config: TrainingConfig, manifest: RunManifest, progress: Progress
+) -> None:
+    """Refuse to show a run for pictures that changed since; published data sets never do.
+
+    Where they are gone or cannot be read, there is nothing to compare, and the run stands.
+
+    Raises:
+        InputError: They changed.
+    """
+    before = manifest.inputs.get("data")
+    if before is None or data.is_named(config.data):
+        return
+    try:
+        now = load_splits(config, progress).sha256
+    except (InputError, ConfigError):
+        return
+    if now != before.sha256:
+        raise InputError(
+            f"the pictures of {config.data} changed since {folder} was trained on them (sha256 "
+            f"{now[:12]}…, expected {before.sha256[:12]}…)",
+            hint="bring the old ones back, or begin anew with --restart or another --run-dir",
+        )
 
 
 def wait_for(folder: Path, *, progress: Progress, stop: StopRequest) -> None:
@@ -313,20 +340,6 @@ def completed(
     write_text(run.folder / RECORD, record.to_json())
     run.finish("complete")
     return record
-
-
-def check_none_diverged(record: TrainingRecord) -> None:
-    """Refuse to call a training done that had to leave models out, once its result is shown.
-
-    Raises:
-        UnusableError: It had; the run is complete without them.
-    """
-    if record.diverged:
-        raise UnusableError(
-            "; ".join(map(str, record.diverged)),
-            hint=f"the run {record.run} is complete without; a smaller --learning-rate may do, or "
-            "--amp off",
-        )
 
 
 def schedule_of(config: TrainingConfig, *, group: int | None = None) -> Schedule:

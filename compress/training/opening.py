@@ -9,6 +9,9 @@ from compress.records.soft_labels import TeacherDescription
 from compress.training.soft_labels import SoftLabels
 from compress.training.teachers import Teacher
 
+FEW = 30
+"""Test images below which a good teacher may look like chance."""
+
 
 def check_accuracy(description: TeacherDescription, source: str, *, images: int) -> None:
     """Refuse a teacher that knows nothing.
@@ -24,6 +27,12 @@ def check_accuracy(description: TeacherDescription, source: str, *, images: int)
     """
     chance = 1 / len(description.class_names)
     low, _ = wilson(round(description.top1 * images), images, confidence=0.98)
+    if low <= chance and images < FEW and description.top1 > chance:
+        raise InputError(
+            f"teacher {source} has {description.top1:.1%} test top-1 on only {images:,} images, "
+            f"too few to tell it from chance ({chance:.1%})",
+            hint="more test images are needed",
+        )
     if low <= chance:
         raise InputError(
             f"teacher {source} has {description.top1:.1%} test top-1 on {images:,} images, "

@@ -128,7 +128,8 @@ def train_students(
             )
     if not world.main:
         return []
-    (run.folder / WAITING).unlink(missing_ok=True)  # nobody waits any more
+    for path in _put_aside_before(run):
+        path.unlink()  # nobody waits any more
     diverged = {row.label for row in read_diverged(run, plans)}
     return [read_finished(run, plan) for plan in plans if plan.label not in diverged]
 
@@ -239,9 +240,9 @@ def _fewer(run: Run, labels: Sequence[str]) -> str:
 def _begun(run: Run) -> tuple[list[str], list[EpochRecord], set[str]]:
     """The labels of the group in the run's checkpoint, all epochs so far, and who diverged.
 
-    Those count that wait in another checkpoint, too. The run's clock goes on.
+    Those count that wait in other checkpoints, too. The run's clock goes on.
     """
-    gone = _diverged(checkpoints.load(run.folder / WAITING))
+    gone = [who for path in _put_aside_before(run) for who in _diverged(checkpoints.load(path))]
     saved = checkpoints.load(run.folder / CHECKPOINT)
     if saved is None:
         return [], [], set(gone)
@@ -323,7 +324,8 @@ def _groups(
     """The groups still to be trained, each with the file it goes on from.
 
     A student's result does not depend on its company. So a group that has begun and is now too
-    large goes on in parts: its checkpoint is put aside, and each part starts from there.
+    large goes on in parts: its checkpoint is put aside, and each part starts from there. A part
+    that is too large, too, is put aside beside it.
 
     Args:
         run: Holds the files of finished students.
@@ -338,16 +340,25 @@ def _groups(
     if len(begun) > size:
         world.from_main(lambda: _put_aside(run))
         begun = []
-    aside = _labels(checkpoints.load(run.folder / WAITING))
-    waiting = [p for p in missing if p.label in aside and p.label not in begun]
-    fresh = [p for p in missing if p.label not in aside and p.label not in begun]
     groups: list[tuple[list[StudentPlan], str | None]] = []
     if begun:
         groups.append(([plan for plan in plans if plan.label in begun], CHECKPOINT))
-    for kind, checkpoint in ((waiting, WAITING), (fresh, None)):
+    left = [plan for plan in missing if plan.label not in begun]
+    kinds: list[tuple[list[StudentPlan], str | None]] = []
+    for path in _put_aside_before(run):
+        labels = _labels(checkpoints.load(path))
+        kinds.append(([plan for plan in left if plan.label in labels], path.name))
+        left = [plan for plan in left if plan.label not in labels]
+    for kind, checkpoint in (*kinds, (left, None)):
         parts = [kind[first : first + size] for first in range(0, len(kind), size)]
         groups += [(part, checkpoint) for part in parts]
     return groups
+
+
+def _put_aside_before(run: Run) -> list[Path]:
+    """The checkpoints that were put aside; the last, which know most of a student, first."""
+    found = run.folder.glob(WAITING.format("*"))
+    return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
 
 
 def _put_aside(run: Run) -> None:
@@ -356,5 +367,7 @@ def _put_aside(run: Run) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    with atomic_path(run.folder / WAITING) as part:
+    before = len(_put_aside_before(run))
+    name = WAITING.format(f"-{before + 1}" if before else "")
+    with atomic_path(run.folder / name) as part:
         shutil.copyfile(run.folder / CHECKPOINT, part)

@@ -68,6 +68,14 @@ def test_a_file_without_golden_answers_ends_with_6(
     )
 
 
+def test_a_reader_that_leaves_changes_no_verdict(run_cli: RunCli, tmp_path: Path) -> None:
+    foreign = write_classifier(tmp_path / "m.onnx")
+    closed = "import os\nread, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\n"
+    for form in ((), ("--json", "-")):
+        finished = run_cli("check", foreign, *form, code=closed)
+        assert finished.code == 6, finished.stderr
+
+
 def test_nan_ends_with_5(run_cli: RunCli, tmp_path: Path) -> None:
     model = write_classifier(tmp_path / "m.onnx", gain=float("nan"))
     finished = run_cli("check", model, code=DEVICE)

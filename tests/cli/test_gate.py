@@ -180,3 +180,10 @@ def test_it_runs_where_there_is_no_torch_and_no_onnx(run_cli: RunCli, here: Path
     block = "import sys\nfor name in ('torch', 'onnx', 'sklearn'): sys.modules[name] = None\n"
     finished = run_cli(*JUDGED, "--min-top1", 0.6, cwd=here, code=block)
     assert finished.code == 0, finished.stderr
+
+
+def test_a_locale_without_its_signs_is_no_failure(run_cli: RunCli, here: Path) -> None:
+    """A table says at most and at least with signs that Latin-1 does not have."""
+    env = {"PYTHONIOENCODING": "latin-1"}
+    finished = run_cli(*JUDGED, "--min-top1", 0.1, cwd=here, env=env)
+    assert finished.code == 0, finished.stderr

@@ -52,7 +52,8 @@ def test_without_a_terminal_progress_is_one_plain_line_per_epoch(first: Finished
 
 
 def test_the_next_step_is_named(first: Finished) -> None:
-    assert "next: compress distill --teacher mine" in first.stderr
+    said = "next: compress distill --teacher mine:student=small_cnn-s0 --image-size 8"
+    assert said in first.stderr.splitlines()
 
 
 def test_a_run_begun_with_other_options_is_refused_and_left_alone(

@@ -240,3 +240,8 @@ def test_a_recipes_digest_is_of_what_it_sets(tmp_path: Path) -> None:
     first = digest('[about]\nsummary = "a"\n[distill]\nepochs = 3\nalpha = 0.5\n')
     assert digest("# new\n[distill]\nalpha = 0.5 # half\nepochs = 3\n") == first
     assert digest("[distill]\nalpha = 0.5\nepochs = 4\n") != first
+
+
+def test_a_seed_and_seeds_are_not_said_together() -> None:
+    with pytest.raises(ConfigError, match="--seed and --seeds are two ways"):
+        recipes.build(TrainConfig, {"seed": 3, "seeds": [0, 1]})

@@ -149,6 +149,18 @@ def test_a_packed_archive_is_unpacked_where_it_lies(tmp_path):
     assert (tmp_path / "data" / small.folder / "test_batch.bin").is_file()
 
 
+def test_an_archive_completes_a_folder_that_was_cut_short(tmp_path):
+    """As a process leaves it that was killed while unpacking."""
+    small = publish(CIFAR10[0], tmp_path)
+    archive = tmp_path / small.archive.name
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(tmp_path / small.folder, arcname=small.folder)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    packed = replace(small, archive_checksum=Checksum("sha256", digest))
+    (tmp_path / small.folder / "data_batch_4.bin").unlink()
+    assert read((packed,), "train", tmp_path).count == 5 * ROWS
+
+
 def test_data_that_are_nowhere_name_the_places_and_the_ways_out(tmp_path):
     with pytest.raises(InputError, match="cifar10 is in none of") as caught:
         read(CIFAR10, "test", tmp_path)

@@ -1,5 +1,6 @@
 """Folders of pictures: classes, sizes, and what is wrong with them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +229,30 @@ def test_pictures_that_do_not_fit_into_memory_are_refused_before_one_is_read(pet
     assert "--image-size" in caught.value.hint
     monkeypatch.setattr(environment, "available_memory", lambda: 384)
     assert folder.read_test(pets, image_size=8, progress=Silent()).count == 2
+
+
+def test_hidden_folders_are_no_part_of_a_class(pets):
+    picture(pets / "train/cat/.ipynb_checkpoints/a-checkpoint.png", 9)
+    assert greys(folder.read(pets, image_size=None, progress=Silent())["train"]) == [1, 2, 3]
+
+
+def test_pictures_without_class_folders_are_told_where_they_belong(tmp_path):
+    for split in ("train", "test"):
+        picture(tmp_path / split / "a.png", 1)
+    with pytest.raises(InputError, match="lie in no class folder") as caught:
+        folder.read(tmp_path, image_size=None, progress=Silent())
+    assert "<class>" in caught.value.hint
+
+
+def test_a_class_name_that_no_table_can_hold_is_refused(pets):
+    (pets / "train/cat").rename(os.fsdecode(os.fsencode(pets / "train") + b"/caf\xe9"))
+    with pytest.raises(InputError, match=r"caf\\xe9 is not UTF-8"):
+        folder.read(pets, image_size=None, progress=Silent())
+
+
+def test_a_stray_picture_does_not_hide_the_class_folders(tmp_path):
+    picture(tmp_path / "cat/a.png", 1)
+    picture(tmp_path / "dog/b.png", 2)
+    picture(tmp_path / "thumb.png", 3)
+    found = folder.read_test(tmp_path, image_size=None, progress=Silent())
+    assert (found.class_names, greys(found)) == (("cat", "dog"), [1, 2])

@@ -232,3 +232,15 @@ def test_holding_images_out_does_not_hold_them_twice():
     assert np.shares_memory(splits.validation.images, base)
     assert not np.shares_memory(splits.train.images, splits.validation.images)
     assert splits.train.images[:].flags.c_contiguous
+
+
+def test_a_channel_that_never_changes_divides_by_one() -> None:
+    pixels = np.zeros((12, 4, 4, 3), dtype=np.uint8)
+    pixels[..., 0] = np.arange(12, dtype=np.uint8)[:, None, None]
+    labels = np.arange(12, dtype=np.int64) % 2
+    images = ImageSet("x", pixels, labels, ("a", "b"))
+    splits = Splits.build(
+        "x", train=images, test=images, validation=images, validation_fraction=0.1, split_seed=0
+    )
+    assert splits.std[0] < 0.1
+    assert splits.std[1:] == (1.0, 1.0)

@@ -96,3 +96,11 @@ def test_a_set_that_would_not_fit_into_memory_is_refused(monkeypatch):
     monkeypatch.setattr(environment, "available_memory", lambda: 6_000_000 - 1)
     with pytest.raises(MachineError, match="the images of a at 1000 pixels take"):
         resized(images, 1000)
+
+
+def test_sixteen_bit_grey_keeps_its_upper_bits_as_pgm(tmp_path):
+    levels = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    (tmp_path / "grey.pgm").write_bytes(b"P5 8 8 65535\n" + levels.astype(">u2").tobytes())
+    with Image.open(tmp_path / "grey.pgm") as picture:
+        found = square(picture, 8)
+    np.testing.assert_array_equal(found[..., 0], levels >> 8)

@@ -197,7 +197,10 @@ def test_a_model_without_class_names_is_taken_to_have_the_images() -> None:
 
 def test_a_class_the_model_does_not_know_is_named() -> None:
     with pytest.raises(InputError, match="does not know the class 'green'"):
-        labels_for(card("red", "blue"), coloured_images([0]))
+        labels_for(card("red", "blue"), coloured_images([0, 1]))
+    found = labels_for(card("blue", "red"), coloured_images([0, 2]))
+    assert found is not None
+    assert found.tolist() == [1, 0]
 
 
 def test_unlabelled_images_have_no_labels() -> None:

@@ -13,7 +13,7 @@ from compress.measure.process import Measurement
 from compress.measure.roofline import RULER
 from compress.records.bench import BenchRecord
 from compress.stages import bench_times
-from compress.stages.bench import Wanted, bench, counterpart, measure_rows
+from compress.stages.bench import Wanted, bench, measure_rows
 from compress.stages.bench_rows import Row, collect
 from compress.stages.bench_times import Timed
 from tests.notes import Notes
@@ -209,16 +209,3 @@ def test_a_gate_can_stop_the_timing_when_it_is_decided(
     )
     assert asked == [True]
     assert [model.label for model in seen[0].models] == ["big fp32", "small fp32", "small int8"]
-
-
-def test_a_baselines_row_is_the_one_of_the_same_name_or_the_only_one(tmp_path: Path) -> None:
-    def found(name: str, *models: str) -> list[Row]:
-        for model in models:
-            write_classifier(tmp_path / name / model / "model.onnx", name=model)
-        return collect([Reference(target=str(tmp_path / name))])[0]
-
-    new, old = found("new", "a"), found("old", "b")
-    both = found("both", "a", "b")
-    assert counterpart(new[0], new, both) is both[0]
-    assert counterpart(new[0], new, old) is old[0]
-    assert counterpart(both[0], both, old) is None

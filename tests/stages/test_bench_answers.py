@@ -3,17 +3,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 from scipy import stats
 
+from compress.config.specs import Reference
 from compress.data.images import ImageSet
 from compress.errors import UnusableError
 from compress.progress import Silent
 from compress.stages import bench_answers
 from compress.stages.bench_answers import Answers, quality
 from compress.stages.bench_images import AskedImages, missing_notes
-from compress.stages.bench_rows import Row
+from compress.stages.bench_rows import Row, collect
 from tests.bench_rows import LABELS, load, rows
-from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
+from tests.tiny_models import (
+    coloured_images,
+    write_classifier,
+    write_export,
+    write_folder,
+    write_identity,
+)
 
 
 def asked(images: ImageSet, *, named: bool = True, name: str = "colours") -> AskedImages:
@@ -164,3 +172,34 @@ def test_models_of_two_sizes_see_the_same_images(tmp_path: Path) -> None:
     assert sorted(images.of_size) == [8, 16]
     result = fields("small fp32", found, images, teacher=found["wide fp32"])
     assert result["agreement"] == 1.0
+
+
+def test_a_class_without_pictures_is_asked_of_nobody(tmp_path: Path) -> None:
+    found = rows(write_export(tmp_path))
+    images = coloured_images(LABELS)
+    besides = ImageSet("mine", images.images, images.labels, (*images.class_names, "masks"))
+    answers = ask(found, asked(besides))
+    assert set(answers.correct) == set(found)
+    assert answers.correct["small fp32"].all()
+
+
+def test_what_is_no_classifier_is_not_judged(tmp_path: Path) -> None:
+    path = write_identity(tmp_path / "m.onnx", TensorProto.FLOAT, [1, 3, 8, 8])
+    (row,) = collect([Reference.parse(f"{path}:normalization=none")])[0]
+    answers = ask({"m": row}, asked(coloured_images(LABELS)))
+    assert "not one number for each class" in answers.reasons[row.key]
+    assert answers.logits == {}
+
+
+def test_probabilities_of_a_foreign_file_are_taken_as_such_and_said(tmp_path: Path) -> None:
+    path = write_classifier(tmp_path / "m.onnx", card=False, softmax=True)
+    found = rows(path)
+    images = asked(coloured_images(LABELS))
+    (label,) = found
+    alike = rows(write_classifier(tmp_path / "n.onnx", card=False))
+    (other,) = alike
+    assert fields(label, found, images)["nll"] == pytest.approx(
+        fields(other, alike, images)["nll"], rel=1e-4
+    )
+    assert any("no softmax is applied" in note for note in ask(found, images).notes)
+    assert not any("no softmax" in note for note in ask(alike, images).notes)

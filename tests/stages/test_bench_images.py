@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from compress.config.bench import BenchConfig
-from compress.data import registry
+from compress.data import places, registry
 from compress.errors import ConfigError, InputError
 from compress.progress import Silent
 from compress.runtime import CPU
@@ -187,3 +187,22 @@ def test_images_the_user_names_may_be_others(tmp_path: Path, trained_on: Path) -
         list(found.values()), load(found, data=str(mine)), provider=CPU, progress=Silent()
     )
     assert set(answers.correct) == {"tiny fp32"}
+
+
+def test_a_teacher_of_older_images_takes_nobodys_accuracy_away(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "mine", coloured_images(LABELS))
+    sha = registry.load_test(str(folder)).sha256
+    places.remember(sha, folder)
+    data: dict[str, Any] = {"dataset": "mine", "dataset_kind": "folder"}
+    for name, role, known in (("big", "teacher", "0" * 64), ("small", "student", sha)):
+        write_classifier(
+            tmp_path / "e" / name / "model.onnx", name=name, role=role, dataset_sha256=known, **data
+        )
+    found = rows(tmp_path / "e")
+    images = load(found)
+    assert images.name == "mine"
+    answers = ask(list(found.values()), images, provider=CPU, progress=Silent())
+    assert list(answers.correct) == ["small fp32"]
+    assert "are not those of big fp32" in answers.reasons["big fp32"]
+    teacher = load({"big fp32": found["big fp32"]})
+    assert teacher.name is None

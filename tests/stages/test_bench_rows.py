@@ -5,7 +5,7 @@ import pytest
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
 from compress.measure.roofline import RULER
-from compress.stages.bench_rows import Row, collect
+from compress.stages.bench_rows import Row, collect, counterpart, is_renamed
 from tests.tiny_models import write_classifier, write_export
 
 
@@ -120,3 +120,31 @@ def test_a_file_that_takes_no_image_is_refused() -> None:
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.onnx"):
         rows(tmp_path / "nothing.onnx")
+
+
+def test_a_baselines_row_is_the_one_of_the_same_name_or_the_only_models(tmp_path: Path) -> None:
+    def found(name: str, *models: str) -> list[Row]:
+        for model in models:
+            write_classifier(tmp_path / name / model / "model.onnx", name=model)
+        return collect([Reference(target=str(tmp_path / name))])[0]
+
+    new, old, both = found("new", "a"), found("old", "b"), found("both", "a", "b")
+    assert is_renamed(new, old)
+    assert not is_renamed(new, both)
+    assert not is_renamed(both, old)
+    assert counterpart(new[0], both, renamed=True) is both[0]
+    assert counterpart(new[0], old, renamed=True) is old[0]
+    assert counterpart(new[0], old, renamed=False) is None
+
+
+def test_a_teacher_that_is_named_again_is_no_other(tmp_path: Path) -> None:
+    place = write_export(tmp_path)
+    teacher = Reference(target=str(place / "teacher"))
+    assert collect([Reference(target=str(place))], teacher=teacher)[1] == []
+
+
+def test_a_foreign_file_may_be_called_half_precision(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "x" / "model.onnx", card=False)
+    write_classifier(tmp_path / "x" / "model.fp16.onnx", card=False, gain=0.06)
+    found, _ = collect([Reference(target=str(tmp_path / "x"))])
+    assert [row.precision for row in found] == ["fp32", "fp16"]

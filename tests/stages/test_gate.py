@@ -334,3 +334,21 @@ def test_one_image_shows_no_loss_by_quantization_and_no_absence_of_it(
 def test_the_record_of_a_gate_survives_json(export: Path, images: str) -> None:
     found = run(export, data=images, min_top1=0.1, max_quant_drop=0.1)
     assert GateRecord.from_data(json.loads(found.to_json()), source="x") == found
+
+
+def test_a_student_is_compared_with_its_own_baseline_alone(tmp_path: Path) -> None:
+    """That only one is judged makes the other's no earlier version of it."""
+    for place, models in (("new", ("a", "b")), ("old", ("b",))):
+        for model in models:
+            write_classifier(tmp_path / place / model / "model.onnx", name=model)
+    images = str(write_folder(tmp_path / "images", coloured_images([0, 1, 2] * 40)))
+    asked = {"data": images, "max_top1_regression": 0, "baseline": str(tmp_path / "old")}
+    for student in ("a", "b"):
+        found = run(tmp_path / "new", student=[student], **asked)
+        assert found.outcome == ("pass" if student == "b" else "inconclusive"), student
+    alone = run(tmp_path / "new" / "a", **asked)
+    assert alone.outcome == "pass"
+    assert alone.checks[0].against == "baseline:b fp32"
+    bench = saved(tmp_path / "old.json", run(tmp_path / "old", data=images, min_top1=0.1).bench)
+    found = run(tmp_path / "new", student=["a"], **{**asked, "baseline": str(bench)})
+    assert found.checks[0].reason == "the baseline has no accuracy of a fp32"

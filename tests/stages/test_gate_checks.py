@@ -41,6 +41,17 @@ def test_each_limit_divides_what_passes_from_what_fails(
     assert check(model, **{name: failing}).outcome == "fail"
 
 
+def test_a_share_copied_from_a_bench_as_a_limit_is_met() -> None:
+    """355 of 360 has more digits than figures are rounded to."""
+    share = 355 / 360
+    top1 = row(top1=share, top1_low=share - 0.01, top1_high=share + 0.01)
+    assert check(top1, min_top1=share).outcome == "pass"
+    assert check(top1, min_top1=share + 1e-6).outcome == "fail"
+    lost = row(teacher_difference=drop(1 / 360))
+    assert check(lost, max_top1_drop=1 / 360).outcome == "pass"
+    assert check(lost, max_top1_drop=1 / 360 - 1e-6).outcome == "fail"
+
+
 def test_an_interval_that_holds_the_limit_cannot_tell() -> None:
     result = check(row(), max_latency_ratio=0.25)
     assert result.outcome == "inconclusive"

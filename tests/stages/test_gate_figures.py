@@ -4,6 +4,7 @@ import pytest
 
 from compress.records.bench import BenchModel, BenchRecord
 from compress.stages import gate_figures
+from compress.stages.bench_rows import is_renamed
 from compress.stages.gate_figures import Baseline, Finding, Found, Judged, incomparable
 from tests.fake_bench import DATA, MACHINE, drop, limits, ratio, record, row
 
@@ -12,7 +13,9 @@ def judged(found: BenchRecord, before: BenchRecord | None = None, **options: Any
     return Judged(
         limits(**{"min_top1": 0.1, **options}),
         found,
-        None if before is None else Baseline(before),
+        None
+        if before is None
+        else Baseline(before, renamed=is_renamed(found.models, before.models)),
     )
 
 

@@ -7,7 +7,7 @@ from compress.config.gate import GateConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError
 from compress.stages import gate_rows
-from compress.stages.bench_rows import Row, collect
+from compress.stages.bench_rows import Row, collect, students
 from tests.tiny_models import write_classifier, write_export
 
 FORMS = [("small", "fp32"), ("small", "int8"), ("other", "fp32")]
@@ -33,7 +33,7 @@ def needed(found: list[Row], *, everything: bool = False, **options: Any) -> lis
 
 
 def test_every_row_but_the_teachers_may_be_judged(tmp_path: Path) -> None:
-    assert sorted(gate_rows.students(rows(tmp_path))) == sorted(FORMS)
+    assert sorted(students(rows(tmp_path))) == sorted(FORMS)
 
 
 def test_label_and_precision_narrow_what_is_judged() -> None:
@@ -82,9 +82,11 @@ def test_only_the_counterparts_of_a_baseline_are_measured(tmp_path: Path) -> Non
     now, before = rows(tmp_path / "now"), rows(tmp_path / "before")
 
     def compared(**options: Any) -> list[str]:
-        return [row.label for row in gate_rows.compared(config(**options), now, before)]
+        found = gate_rows.compared(config(**options), now, before, renamed=False)
+        return [row.label for row in found]
 
     assert compared(max_p90_ms=1) == []
     assert compared(max_latency_regression=1, student=["small"]) == ["small fp32", "small int8"]
     assert compared(max_top1_regression=1, precision=["int8"]) == ["small int8"]
-    assert gate_rows.compared(config(max_latency_regression=1), [], before) == []
+    limits = config(max_latency_regression=1)
+    assert gate_rows.compared(limits, [], before, renamed=False) == []

@@ -236,20 +236,20 @@ def test_a_complete_run_with_an_altered_file_is_refused(tmp_path: Path) -> None:
     run.close()
     (tmp_path / "record.json").write_text('{"top1": 1.0}')
     with pytest.raises(InputError, match=r"record\.json differs from its manifest"):
-        finished_record(tmp_path, config)
+        finished_record(tmp_path, config, Silent())
 
 
 def test_only_a_complete_run_of_the_same_options_is_finished(tmp_path: Path) -> None:
     config = build(TrainConfig, {})
-    assert finished_record(tmp_path / "r", config) is None
+    assert finished_record(tmp_path / "r", config, Silent()) is None
     run = Run.open(tmp_path / "r", id="r", command="train", config=as_asked(config))
-    assert finished_record(tmp_path / "r", config) is None
+    assert finished_record(tmp_path / "r", config, Silent()) is None
     run.finish("complete")
     run.close()
-    assert finished_record(tmp_path / "r", config) == tmp_path / "r" / "record.json"
+    assert finished_record(tmp_path / "r", config, Silent()) == tmp_path / "r" / "record.json"
     others = {"epochs": 7}, {"restart": True}
     for changes in others:
-        assert finished_record(tmp_path / "r", build(TrainConfig, changes)) is None
+        assert finished_record(tmp_path / "r", build(TrainConfig, changes), Silent()) is None
 
 
 def of_another_version(folder: Path, command: Literal["train", "distill"], **config: Any) -> None:
@@ -266,10 +266,10 @@ def test_a_run_of_a_version_with_fewer_options_goes_on(tmp_path: Path) -> None:
     same = {"augmentation": {"flip": True}, "run_dir": tmp_path}
     config = build(DistillConfig, same)
     run = open_run(tmp_path, "r", config, "distill", World())
-    assert finished_record(tmp_path, config) is None
+    assert finished_record(tmp_path, config, Silent()) is None
     run.finish("complete")
     run.close()
-    assert finished_record(tmp_path, config) == tmp_path / "record.json"
+    assert finished_record(tmp_path, config, Silent()) == tmp_path / "record.json"
     flags = {"resume": str(tmp_path), "sync_batchnorm": False, "augmentation": {"cutmix": "0"}}
     assert resumed(build(DistillConfig, flags), flags, "distill") == config
     other = build(DistillConfig, {**same, "ensemble": True})
@@ -301,13 +301,13 @@ def test_a_run_of_a_newer_version_is_refused(
     before = json.loads((tmp_path / "manifest.json").read_text())
     (tmp_path / "manifest.json").write_text(json.dumps({**before, "status": "complete"}))
     with pytest.raises(ConfigError, match=message):
-        finished_record(tmp_path, asked)
+        finished_record(tmp_path, asked, Silent())
 
 
 def test_a_complete_run_of_the_other_command_is_not_shown(tmp_path: Path) -> None:
     of_another_version(tmp_path, "train")
     config = build(DistillConfig, {"augmentation": {"flip": True}})
-    assert finished_record(tmp_path, config) is None
+    assert finished_record(tmp_path, config, Silent()) is None
     with pytest.raises(ConfigError, match="was made by `compress train`"):
         open_run(tmp_path, "r", config, "distill", World())
 

@@ -28,7 +28,7 @@ from compress.training.session import train_students
 from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_session import PLANS, kill_at_save, rows, train, weight_files
-from tests.tiny_training import CPU, Given, Killed, digits, hungry, open_run, schedule
+from tests.tiny_training import CPU, Given, Killed, digits, hungry, open_run, plan, schedule
 
 
 def log(folder: Path) -> list[tuple[Any, ...]]:
@@ -144,6 +144,24 @@ def test_a_group_that_goes_on_in_parts_may_be_killed_again(
             kill_at_save(patch, 1)
             again = train(tmp_path / "killed", group=next(sizes, 1), checkpoint_every=every)
     assert not list((tmp_path / "killed").rglob("waiting.pt"))
+    assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
+    assert rows(whole) == rows(again)
+    assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "killed"))
+
+
+def test_a_part_that_is_too_large_is_put_aside_beside_the_whole_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All four, then two at a time, then one: nobody's epoch is done or told twice."""
+    plans = (*PLANS, plan("c", seed=2, terms=["kd"]))
+    whole = train(tmp_path / "whole", plans)
+    for size in (None, 2):
+        with monkeypatch.context() as patch:
+            kill_at_save(patch, 1)
+            with pytest.raises(Killed):
+                train(tmp_path / "killed", plans, group=size)
+    again = train(tmp_path / "killed", plans, group=1)
+    assert not list((tmp_path / "killed").rglob("waiting*.pt"))
     assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
     assert rows(whole) == rows(again)
     assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "killed"))
