@@ -243,9 +243,12 @@ def main() -> int:
     options = parser.parse_args()
     try:
         found = [each for name in options.artifacts for each in find_artifacts(resolve(name))]
+        for each in found:
+            if not each.place.is_dir():
+                raise InputError(f"{each.place} is no artifact folder, whose answers are known")
         make_root(options.root, require_emulation())
         board = Board(options.root, options.cpu)
-        results = [examine(board, each) for each in found if each.place.is_dir()]
+        results = [examine(board, each) for each in found]
     except CompressError as error:
         print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
         return error.exit_code

@@ -147,6 +147,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
             parser.error(f"no pair {name!r}: choose from {', '.join(PAIRS)}")
     if asked.rounds < 1 or asked.batch_size < 2:
         parser.error("--rounds begins at 1 and --batch-size at 2")
+    if asked.out is None and (asked.quick or set(asked.pairs.split(",")) != set(PAIRS)):
+        parser.error("a part of the measurement is no published record: name its file with --out")
     return asked
 
 

@@ -211,6 +211,12 @@ def missed(record: dict[str, Any]) -> list[str]:
     return words
 
 
+def of_this_machine(record: dict[str, Any]) -> bool:
+    """Whether the parts of a record were measured with this processor and these packages."""
+    now, before = read_environment().model_dump(mode="json"), record["environment"]
+    return all(now[key] == before[key] for key in ("cpu", "instruction_sets", "packages"))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Measure how repeatable the latency gate is.")
     parser.add_argument("--repeats", type=int, default=30)
@@ -221,12 +227,22 @@ def main() -> int:
     record: dict[str, Any] = {}
     if options.part != "all" and options.out.is_file():
         record = json.loads(options.out.read_text(encoding="utf-8"))
+        if not of_this_machine(record):
+            parser.error(
+                f"{options.out} was measured on another machine: repeat all parts, or use --out"
+            )
     record |= {
         "schema": 1,
         "command": "python benchmarks/gate_repeatability.py",
         "limit": LIMIT,
         "environment": read_environment().model_dump(mode="json"),
     }
+
+    def keep(part: str, found: dict[str, Any]) -> None:
+        record[part] = found
+        record["missed"] = missed(record)
+        write_text(options.out, json.dumps(record, indent=2) + "\n")
+
     student = StudentSpec.parse("small_cnn")
     with (
         tempfile.TemporaryDirectory() as name,
@@ -236,22 +252,20 @@ def main() -> int:
         fp32, int8 = folder / "model.onnx", folder / "model.int8.onnx"
         if "same" in parts:
             print("identical graphs, one core loaded", flush=True)
-            record["same"] = gates(fp32, fp32, repeats=options.repeats, loaded=True)
+            keep("same", gates(fp32, fp32, repeats=options.repeats, loaded=True))
         if "slower" in parts:
             print("looking for 10% more work, without load", flush=True)
             slower, ratio, products = choose_slower(fp32, Path(name))
             print(f"a graph of {ratio:.3f}x the time, one core loaded", flush=True)
             found = gates(slower, fp32, repeats=options.repeats, loaded=True)
-            record["slower"] = {**found, "true_ratio": ratio, "products": products}
+            keep("slower", {**found, "true_ratio": ratio, "products": products})
         if "idle" in parts:
             print("identical graphs, without load", flush=True)
-            record["idle"] = gates(fp32, fp32, repeats=3, loaded=False)
+            keep("idle", gates(fp32, fp32, repeats=3, loaded=False))
         if "ratio" in parts:
             print("int8 / fp32, without load", flush=True)
-            record["ratio"] = int8_ratios(fp32, int8, repeats=min(10, options.repeats))
+            keep("ratio", int8_ratios(fp32, int8, repeats=min(10, options.repeats)))
     problems = missed(record)
-    record["missed"] = problems
-    write_text(options.out, json.dumps(record, indent=2) + "\n")
     for part in ("same", "slower", "idle"):
         if part in record:
             row = record[part]

@@ -26,7 +26,7 @@ from recipe_budget import Budget
 from recipe_items import ITEMS, Item, Records, epochs_of
 
 from compress.config import recipes
-from compress.errors import CompressError, InputError, UnusableError
+from compress.errors import CompressError, ConfigError, InputError, UnusableError
 from compress.files import write_text
 from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
@@ -202,6 +202,7 @@ def run_item(
         remark: Kept with the record.
     """
     steps = steps_of(item, changes, places)
+    recipe = recipes.sha256(item.recipe)
     for step in steps:
         budget.wait_for(step.folder)
         if budget.is_over():
@@ -212,10 +213,15 @@ def run_item(
         code = budget.run([sys.executable, "-m", "compress", *step.arguments, *more])
         if code and not (code == UnusableError.exit_code and is_complete(step.folder)):
             return code
+    if recipes.sha256(item.recipe) != recipe:
+        raise ConfigError(
+            f"the recipe {item.recipe} changed while it was run: no record is kept",
+            hint=f"bring it back, or begin anew: --only {item.name} --restart",
+        )
     record = RecipeRecord(
         name=item.record_name(changes),
         recipe=item.recipe,
-        recipe_sha256=recipes.sha256(item.recipe),
+        recipe_sha256=recipe,
         changes=shlex.join(changes),
         commands=tuple(shown(step.arguments, places) for step in steps),
         teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,
@@ -279,6 +285,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--epochs", type=int, help="with --only: instead of the recipe's, teacher included"
     )
+    parser.add_argument(
+        "--restart",
+        action="store_true",
+        help="with --only: begin its runs anew, as where its recipe changed since",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), help="instead of the best there is")
     parser.add_argument(
         "--remark", default="", help="kept with the records, such as what disturbed the times"
@@ -286,8 +297,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, help="instead of runs/ in the checkout")
     parser.add_argument("--records", type=Path, default=RECORDS, help="where records are written")
     options = parser.parse_args(arguments)
-    if options.epochs is not None and options.only is None:
-        parser.error("--epochs goes with --only")
+    if options.only is None and (options.epochs is not None or options.restart):
+        parser.error("--epochs and --restart go with --only")
     return options
 
 
@@ -304,6 +315,9 @@ def main(arguments: Sequence[str]) -> int:
         records=options.records.resolve(),
         teachers=Path(teachers).resolve() if teachers else None,
     )
+    for name in ("COMPRESS_DATA", "COMPRESS_CACHE"):
+        if name in os.environ:
+            os.environ[name] = str(Path(os.environ[name]).resolve())
     os.chdir(ROOT)
     gpu = has_gpu(options.device)
     chosen = [item for item in ITEMS if options.only in (None, item.name)]
@@ -316,6 +330,7 @@ def main(arguments: Sequence[str]) -> int:
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, budget.interrupt)
     more = ["--device", options.device] if options.device else []
+    more += ["--restart"] if options.restart else []
     failed = 0
     for item in chosen:
         records = read_records(places)

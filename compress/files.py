@@ -39,6 +39,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.close(handle)
     except OSError as error:
         raise write_error(path, error) from error
+    except RuntimeError as error:  # as Python up to 3.12 calls a loop of links
+        raise write_error(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from error
     part = Path(name)
     try:
         yield part
@@ -67,14 +69,21 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         InputError: The folder cannot be made or written, or the disk is full.
     """
-    if path.is_relative_to("/dev") or (path.exists() and not (path.is_file() or path.is_dir())):
-        try:
+    try:
+        if _is_stream(path):
             path.write_bytes(data)
-        except OSError as error:
-            raise write_error(path, error) from error
-        return
+            return
+    except OSError as error:
+        raise write_error(path, error) from error
     with atomic_path(path) as part:
         part.write_bytes(data)
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a path is a device, a pipe or an open file of a process, which nothing replaces."""
+    if path.parent == Path("/dev") or path.is_relative_to("/dev/fd"):
+        return True
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def write_text(path: Path, text: str) -> None:

@@ -269,9 +269,9 @@ def logits(
         workers: Calls at the same time; the result does not depend on it.
 
     Returns:
-        float32 (images, classes). Graphs that answer probabilities give their logarithm, a file
-        from elsewhere where each image's answers sum to 1; classes that a top-k graph leaves out
-        share what is left of 1.
+        float32 (images, classes). Graphs that answer probabilities give their logarithm; classes
+        that a top-k graph leaves out share what is left of 1. What a file from elsewhere answers
+        is for `settled` to tell.
 
     Raises:
         InputError: The images do not fit, or the model fails.
@@ -298,11 +298,10 @@ class NoClassesError(InputError):
 def _as_logits(answers: dict[str, NDArray[Any]], card: ModelCard) -> NDArray[np.float32]:
     outputs = list(answers.values())
     values = _by_class(outputs[0], card).astype(np.float32)
-    smallest = np.finfo(np.float32).tiny
-    probabilities = card.output == "softmax" or (card.foreign and _sum_to_one(values))
-    if card.output == "logits" and not probabilities:
+    if card.output == "logits":
         return values
-    if probabilities:
+    smallest = np.finfo(np.float32).tiny
+    if card.output == "softmax":
         return np.log(np.maximum(values, smallest))
     classes = outputs[1].astype(np.int64)
     missing = card.classes - classes.shape[1]
@@ -330,7 +329,19 @@ def _by_class(values: NDArray[Any], card: ModelCard) -> NDArray[Any]:
     )
 
 
-def _sum_to_one(values: NDArray[np.float32]) -> bool:
-    """Whether answers are probabilities: a file from elsewhere does not say that it ends in one."""
-    inside = bool(((values >= 0) & (values <= 1)).all())
-    return inside and bool((np.abs(values.sum(axis=1) - 1) < PROBABILITY_ERROR).all())
+def settled(answers: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:
+    """Answers as logits, also of a file from elsewhere, which does not say what it answers.
+
+    Args:
+        answers: As `logits` gives them, of all images: float32 (images, classes).
+        card: Of the same model.
+
+    Returns:
+        The answers; their logarithm where the file is from elsewhere and those of every image are
+        probabilities, of at most 1 and 1 together.
+    """
+    probabilities = card.foreign and bool(
+        ((answers >= 0) & (answers <= 1)).all()
+        and (np.abs(answers.sum(axis=1) - 1) < PROBABILITY_ERROR).all()
+    )
+    return np.log(np.maximum(answers, np.finfo(np.float32).tiny)) if probabilities else answers

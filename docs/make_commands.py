@@ -43,8 +43,8 @@ Models, losses, runs and files take options of their own: `NAME:key=value,key=va
   `normalization=NAME`, or `mean=R/G/B` and `std=R/G/B`; `image_size` and `classes`; `entry=KEY`
   where a checkpoint holds several networks. What compress wrote says all that itself.
 * **An .onnx file that compress did not write**: `normalization`, or `mean` and `std`;
-  `role=teacher`, `student` or `control`; `name`. Where each image's answers are shares that sum
-  to 1 they are taken for probabilities, and bench says so.
+  `role=teacher`, `student` or `control`; `name`. Where the answers to every image are shares that
+  sum to 1 they are taken for probabilities, and bench says so.
 
 A normalization is one of NORMALIZATION_NAMES.
 

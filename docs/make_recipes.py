@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from compress.config import recipes
+from compress.config.bench import MeasuringConfig
 from compress.config.distill import DistillConfig
 from compress.config.gate import GateConfig
 from compress.config.specs import Augmentation
@@ -115,7 +116,8 @@ def page() -> str:
     lines += keys("Keys of augmentation", Augmentation)
     lines += keys("Keys of train alone", TrainConfig, of=TrainingConfig)
     lines += keys("Keys of distill alone", DistillConfig, of=TrainingConfig)
-    lines += keys("Keys of gate", GateConfig)
+    lines += keys("Keys of gate: limits", GateConfig)
+    lines += keys("Keys of gate: how to measure, and the largest file", MeasuringConfig)
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -143,7 +143,10 @@ def _teacher(record: RecipeRecord) -> str:
     if own is not None:
         return text + f"trained in {own.epochs} epochs and {duration(own.seconds)}."
     if teacher.foreign:
-        return text + "from outside: it may have been trained on the validation images."
+        return text + (
+            "from outside: it may have been trained on the validation images, which then speak "
+            "for students that imitate it."
+        )
     return text + "trained before, on the same split."
 
 
@@ -207,7 +210,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
     whole = "The recipe as it is." if not record.changes else f"The recipe with `{record.changes}`."
     lines = [f"## {record.name}", "", f"{about.summary if about else record.recipe}. {whole}", ""]
     if about is not None:
-        lines += [f"* Source: {about.source}", f"* Expected: {about.expected}"]
+        of = " of the recipe as it is" if record.changes else ""
+        lines += [f"* Source: {about.source}", f"* Expected{of}: {about.expected}"]
     lines += [
         f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
         f"{result.test_images:,} test images; {result.epochs} epochs; "

@@ -10,6 +10,7 @@ import pytest
 
 from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
+from compress.config.gate import GateConfig
 from compress.records.bench import BenchRecord
 from compress.records.footprint import FootprintRecord
 from compress.records.throughput import ThroughputRecord
@@ -87,8 +88,9 @@ def test_the_page_of_recipes_is_up_to_date_and_names_every_key() -> None:
     written = (DOCS / "recipes.md").read_text(encoding="utf-8")
     make = load_script("docs", "make_recipes")
     assert written == make.page(), "run `python docs/make_recipes.py`"
-    for key in set(DistillConfig.model_fields) - make.PLACES:
-        assert f"| `{key}` |" in written
+    limits = set(GateConfig.model_fields) - {"baseline", "teacher"}
+    for key in (set(DistillConfig.model_fields) | limits) - make.PLACES - {"junit", "markdown"}:
+        assert f"| `{key}` |" in written, key
 
 
 def test_the_page_of_speeds_and_the_picture_show_the_records() -> None:

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -124,3 +125,19 @@ def test_a_pipe_is_written_to_and_stays(tmp_path: Path) -> None:
     assert (tmp_path / "pipe").is_fifo()
     write_text(Path("/dev/null"), "new")
     assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.skipif(not os.access("/dev/shm", os.W_OK), reason="no memory is mounted there")
+def test_memory_that_looks_like_a_folder_is_one() -> None:
+    with TemporaryDirectory(dir="/dev/shm") as name:
+        write_text(Path(name) / "sub" / "a.json", "new")
+        assert (Path(name) / "sub" / "a.json").read_text() == "new"
+
+
+def test_a_loop_of_links_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(tmp_path / "a", "new")
+    with pytest.raises(InputError, match="cannot write"):
+        write_text(tmp_path / ("x" * 300), "new")

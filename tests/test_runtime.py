@@ -248,3 +248,13 @@ def test_an_answer_that_is_no_number_for_each_class_is_refused(answers: Any) -> 
 def test_nothing_falls_back_to_another_provider(tmp_path: Path) -> None:
     session = runtime.open_session(write_classifier(tmp_path / "m.onnx"))
     assert not session._enable_fallback
+
+
+def test_answers_are_probabilities_only_where_those_of_all_images_are() -> None:
+    foreign = ModelCard(name="x", image_size=8)
+    shares = np.full((70, 4), 0.25, dtype=np.float32)
+    np.testing.assert_allclose(runtime.settled(shares, foreign), np.log(0.25))
+    shares[69, 0] = 0.3
+    assert np.array_equal(runtime.settled(shares, foreign), shares)
+    shares[69] = (2, -1, 0, 0)
+    assert np.array_equal(runtime.settled(shares, foreign), shares)

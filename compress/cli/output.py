@@ -1,8 +1,10 @@
 """How a command ends: its record as a table, or as JSON."""
 
+import codecs
 import os
 import sys
 from collections.abc import Callable
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -58,9 +60,16 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
 
         write_text(Path(json), record.to_json())
     try:
-        _write(record.to_json() if json == "-" else table())
+        _write(_writable(record.to_json()) if json == "-" else table())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _writable(text: str) -> str:
+    """JSON in the signs that standard output has: other encodings than UTF-8 get ASCII."""
+    if codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8":
+        return text
+    return dumps(loads(text), indent=2) + "\n"
 
 
 def _write(result: "str | RenderableType") -> None:

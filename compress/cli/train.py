@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -88,14 +88,22 @@ def train(
         folder = place or RUNS / record.run
         if speaks():
             draw(folder, record.models, None, tensorboard=tensorboard)
-        progress.note(f"next: {shlex.join(_taught_by(folder, record, given))}")
+        progress.note(f"next: {shlex.join(_taught_by(folder, record, config.data_dir))}")
     deliver_training(record, json=json, table=lambda: table(record))
 
 
-def _taught_by(folder: Path, record: "TrainRecord", given: dict[str, Any]) -> list[str]:
+def _taught_by(folder: Path, record: "TrainRecord", data_dir: Path | None) -> list[str]:
     """The command in which what was trained teaches: on the same images, one model of several."""
+    from compress.config.train import TrainConfig
+    from compress.runs import read_manifest
+
     one = f":student={record.models[0].label}" if len(record.models) > 1 else ""
-    keys = ("recipe", "data", "data_dir", "image_size")
-    same = {f"--{key.replace('_', '-')}": given[key] for key in keys if given.get(key) is not None}
-    options = [str(part) for pair in same.items() for part in pair]
-    return ["compress", "distill", "--teacher", f"{folder}{one}", *options]
+    command = ["compress", "distill", "--teacher", f"{folder}{one}"]
+    asked = read_manifest(folder).config
+    # the recipe named like the data is taken without being named
+    own = ("recipe",) if asked.get("recipe") != asked["data"] else ()
+    for key in (*own, "data", "image_size", "split_seed"):
+        default = TrainConfig.model_fields[key].default
+        if asked.get(key, default) != default:
+            command += [f"--{key.replace('_', '-')}", str(asked[key])]
+    return [*command, *(["--data-dir", str(data_dir)] if data_dir else [])]

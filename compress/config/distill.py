@@ -253,7 +253,11 @@ def _weigh_sum(
     own = [term for term in asked if term.name == CE]
     if own:
         if len(own) > 1 or config.ce_weight is not None or "ce_weight" in swept:
-            raise ConfigError("the weight of the cross-entropy is said twice")
+            said = [str(term) for term in own] + ["--ce-weight"] * (len(own) == 1)
+            raise ConfigError(
+                f"the weight of the cross-entropy is said twice: {' and '.join(said)}",
+                hint="say it once, in the sum: --loss 'ce:weight=0.1 + kd:weight=0.9'",
+            )
         (ce,) = own
         if ce.options:
             raise ConfigError(

@@ -25,7 +25,7 @@ SWEPT_WITH_LOSSES = "temperature"
 """Swept, it is no other way to say a loss but set in every term that has one."""
 KEY_BY_KEY = ("augmentation", "sweep")
 """Tables of which a flag replaces the keys it names."""
-TABLES = ("about", "data", "train", "distill", "export", "gate")
+TABLES = ("about", "data", "train", "distill", "gate")
 
 
 def names() -> list[str]:

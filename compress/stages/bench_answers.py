@@ -13,11 +13,13 @@ from compress.errors import InputError
 from compress.measure import accuracy
 from compress.progress import Progress
 from compress.records.bench import ClassAccuracy, Difference
-from compress.runtime import PROBABILITY_ERROR, NoClassesError
+from compress.runtime import NoClassesError
 from compress.stages.bench_images import AskedImages, other_images
 from compress.stages.bench_rows import Row
 
 Correct = NDArray[np.bool_]
+NORMALISED = 2e-3
+"""How far the logarithm of the sum of probabilities may be from 0, in float16."""
 
 
 @dataclass
@@ -73,8 +75,8 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
             )
             continue
         answers.logits[row.key] = logits
-        if row.card.foreign and np.allclose(np.exp(logits).sum(axis=1), 1, atol=PROBABILITY_ERROR):
-            answers.notes.append(f"{row.key}: answers probabilities, so no softmax is applied")
+        if row.card.foreign and (np.abs(np.logaddexp.reduce(logits, axis=1)) < NORMALISED).all():
+            answers.notes.append(f"{row.key}: answers probabilities or their logarithms")
         try:
             labels = accuracy.labels_for(row.card, own)
         except InputError as error:

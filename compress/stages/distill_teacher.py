@@ -34,14 +34,15 @@ def teacher_training(config: DistillConfig) -> TrainConfig:
 
 
 def fitting(training: TrainConfig, images: int) -> TrainConfig:
-    """The training of a teacher with a batch that so few images fill: a power of two, or its own.
+    """The training of a teacher with a batch that the images fill: its own, or a power of two.
 
     Args:
         training: As the recipe has it; no flag of `distill` reaches its batch size.
         images: To train on; at least 2.
     """
-    largest = 2 ** (images.bit_length() - 1)
-    return training.model_copy(update={"batch_size": min(training.batch_size, largest)})
+    if training.batch_size <= images:
+        return training
+    return training.model_copy(update={"batch_size": 2 ** (images.bit_length() - 1)})
 
 
 def learned_from_others(folder: Path, splits: Splits) -> bool:
@@ -197,7 +198,7 @@ class TeacherSearch:
             training = training.model_copy(update={"run_dir": folder})
         place.world.from_main(lambda: wait_for(folder, progress=place.progress, stop=place.stop))
         try:
-            record = train(training, progress=place.progress)
+            record = train(training, progress=place.progress, name=folder.name)
         except (MachineError, DivergedError) as error:
             error.retell(
                 f"while the teacher was trained: {error.message}",

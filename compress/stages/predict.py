@@ -45,7 +45,8 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
             f"this CPU has no VNNI: run without saturation, as {card.target} computes; the speed "
             "here is not that of its target"
         )
-    predictions: list[Prediction] = []
+    asked: list[Path] = []
+    answers: list[NDArray[np.float32]] = []
     unreadable: list[Unreadable] = []
     shown.start("classifying", total=len(places), unit="picture")
     for start in range(0, len(places), AT_ONCE):
@@ -53,14 +54,15 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
         if readable:
             logits = runtime.logits(session, card, pixels)
             _check_numbers(path, readable, logits)
-            predictions += _predictions(readable, logits, card, config.top_k)
+            asked += readable
+            answers.append(logits)
         shown.advance(min(AT_ONCE, len(places) - start), images=len(readable))
     shown.finish()
     return PredictRecord(
         artifact=str(path),
         label=artifact.label,
         precision=precision,
-        predictions=tuple(predictions),
+        predictions=_predictions(asked, answers, card, config.top_k),
         unreadable=tuple(unreadable),
         environment=read_environment(),
     )
@@ -137,17 +139,20 @@ def _check_numbers(model: Path, places: list[Path], logits: NDArray[np.float32])
 
 
 def _predictions(
-    places: list[Path], logits: NDArray[np.float32], card: ModelCard, top_k: int
-) -> list[Prediction]:
+    places: list[Path], answers: list[NDArray[np.float32]], card: ModelCard, top_k: int
+) -> tuple[Prediction, ...]:
     """The best classes of each picture, with probabilities."""
+    if not places:
+        return ()
+    logits = runtime.settled(np.concatenate(answers), card)
     shares = evaluate.softmax(logits)
     names = card.class_names or tuple(str(k) for k in range(logits.shape[1]))
     count = min(top_k, logits.shape[1], card.top_k or logits.shape[1])
     order = np.argsort(-shares, axis=1, kind="stable")[:, :count]
-    return [
+    return tuple(
         Prediction(
             image=printable(str(place)),
             guesses=tuple(Guess(label=names[k], probability=float(row[k])) for k in best.tolist()),
         )
         for place, row, best in zip(places, shares, order, strict=True)
-    ]
+    )

@@ -50,6 +50,7 @@ def train(
     *,
     progress: Progress = Silent(),  # noqa: B008 - it has no state
     flags: dict[str, Any] | None = None,
+    name: str | None = None,
 ) -> TrainRecord:
     """Train a model, or take up or show the run that was asked for before.
 
@@ -57,6 +58,7 @@ def train(
         config: What to train and how.
         progress: Told of everything.
         flags: What the user gave, to compare with the run that `--resume` names.
+        name: Id of the run, instead of the one that its options give it.
 
     Returns:
         The run's record.
@@ -69,7 +71,7 @@ def train(
     models.resolve_options(
         config.model.name, image_size=config.image_size or 32, options=config.model.options
     )
-    name, folder = run_folder(config, config.model.name)
+    own_name, folder = run_folder(config, config.model.name)
     done = finished_record(folder, config, progress)
     if done is not None:
         progress.note(f"{folder} is complete; --restart trains anew")
@@ -80,7 +82,7 @@ def train(
     plans = plan_models(config)
     with (
         polite_stop(progress.note) as stop,
-        opened(open_run(folder, name, config, "train", world)) as run,
+        opened(open_run(folder, name or own_name, config, "train", world)) as run,
     ):
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)

@@ -17,7 +17,7 @@ from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError, Interrupted, unknown
+from compress.errors import ConfigError, InputError, Interrupted, MachineError, unknown
 from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.interrupts import StopRequest
@@ -216,7 +216,8 @@ def _check_pictures(
         return
     try:
         now = load_splits(config, progress).sha256
-    except (InputError, ConfigError):
+    except (InputError, ConfigError, MachineError) as error:
+        progress.note(f"{config.data} is not compared with what {folder} learned from: {error}")
         return
     if now != before.sha256:
         raise InputError(

@@ -64,7 +64,8 @@ class Teaching:
             ConfigError: There is no teacher to run, or it is an ensemble.
         """
         self._taps = {}
-        modules = dict(self.network()[0].named_modules()) if paths else {}
+        known = next(iter(self._live.values()), None) if paths else None
+        modules = dict((known or self.network())[0].named_modules()) if paths else {}
         for path in paths:
             folded = not isinstance(modules.get(path), nn.Conv2d)
             self._network(folded=folded)

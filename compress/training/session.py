@@ -1,5 +1,6 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
+import filecmp
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -367,7 +368,9 @@ def _put_aside(run: Run) -> None:
     Raises:
         InputError: It cannot be written.
     """
-    before = len(_put_aside_before(run))
-    name = WAITING.format(f"-{before + 1}" if before else "")
+    before = _put_aside_before(run)
+    if before and filecmp.cmp(before[0], run.folder / CHECKPOINT, shallow=False):
+        return  # a process that ended right after this did it
+    name = WAITING.format(f"-{len(before) + 1}" if before else "")
     with atomic_path(run.folder / name) as part:
         shutil.copyfile(run.folder / CHECKPOINT, part)

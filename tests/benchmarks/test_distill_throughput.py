@@ -45,7 +45,12 @@ def test_a_quick_round_times_every_variant_and_writes_the_record(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--pairs", "W9"], "no pair 'W9': choose from W1, W2, W3"), (["--rounds", "0"], "--rounds")],
+    [
+        (["--pairs", "W9"], "no pair 'W9': choose from W1, W2, W3"),
+        (["--rounds", "0"], "--rounds"),
+        (["--quick"], "no published record: name its file with --out"),
+        (["--pairs", "W2"], "no published record: name its file with --out"),
+    ],
 )
 def test_what_cannot_be_measured_is_refused(
     tmp_path: Path, arguments: list[str], message: str

@@ -342,3 +342,26 @@ def test_a_hangup_that_nohup_has_ignored_stays_ignored(
     pretend.sent = signal.SIGHUP
     assert run(script, tmp_path, "--only", ORIGIN) == 0
     assert [arguments[0] for arguments in pretend.ran] == ["train", "distill"]
+
+
+def test_a_recipe_that_changes_while_it_is_run_leaves_no_record(
+    script: Any,
+    pretend: type[Pretend],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    states = iter(("as it was",))
+    monkeypatch.setattr("compress.config.recipes.sha256", lambda _: next(states, "as it is"))
+    assert run(script, tmp_path, "--only", ORIGIN) == 2
+    assert "changed while it was run" in capsys.readouterr().err
+    assert not (tmp_path / "records" / f"{ORIGIN}.json").exists()
+    assert run(script, tmp_path, "--only", ORIGIN, "--restart") == 0
+    assert all("--restart" in arguments for arguments in pretend.ran[-2:])
+    kept = RecipeRecord.read(tmp_path / "records" / f"{ORIGIN}.json")
+    assert kept.recipe_sha256 == "as it is"
+
+
+def test_restart_is_about_one_item(script: Any) -> None:
+    with pytest.raises(SystemExit):
+        script.parse(["--restart"])

@@ -1,5 +1,7 @@
 """How a command ends: its table, or JSON."""
 
+import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -43,12 +45,12 @@ def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> Non
 
 def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in `compress bench last | true`: the command goes on to its own end."""
-    for json in (None, "-"):
+    for form in (None, "-"):
         reader, writer = os.pipe()
         os.close(reader)
         with os.fdopen(writer, "w") as closed:
             monkeypatch.setattr(sys, "stdout", closed)
-            deliver(Answer(), json=json, table=lambda: "the table")
+            deliver(Answer(), json=form, table=lambda: "the table")
 
 
 def test_other_ranks_of_torchrun_stay_silent(
@@ -72,3 +74,15 @@ def test_a_log_gets_wide_tables_unless_told(
         monkeypatch.setenv("COLUMNS", columns)
     deliver(Answer(), json=None, table=lambda: Rule(characters="-"))
     assert capsys.readouterr().out.rstrip("\n") == "-" * width
+
+
+def test_json_stays_json_where_the_output_has_fewer_signs(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Named(Answer):
+        def to_json(self) -> str:
+            return '{"class": "caf\u00e9 \U0001f600"}\n'
+
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        written = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+        deliver(Named(), json="-", table=never)
+        assert json.loads(written.getvalue().decode(encoding)) == {"class": "caf\u00e9 \U0001f600"}

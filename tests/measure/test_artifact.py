@@ -111,11 +111,10 @@ def test_the_teacher_comes_first_and_students_by_label(tmp_path: Path) -> None:
 def test_a_place_that_is_named_may_have_any_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_artifact(tmp_path / ".kept" / "inside")
-    assert len(find_artifacts(tmp_path / ".kept")) == 1
     assert len(find_artifacts(write_artifact(tmp_path / ".tiny"))) == 1
-    monkeypatch.chdir(tmp_path / ".kept" / "inside")
-    assert len(find_artifacts(Path("../inside/../inside"))) == len(find_artifacts(Path())) == 1
+    (tmp_path / ".tiny" / "below").mkdir()
+    monkeypatch.chdir(tmp_path / ".tiny" / "below")
+    assert len(find_artifacts(Path(".."))) == 1
 
 
 def test_half_written_folders_are_not_found(tmp_path: Path) -> None:

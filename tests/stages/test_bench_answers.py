@@ -201,5 +201,5 @@ def test_probabilities_of_a_foreign_file_are_taken_as_such_and_said(tmp_path: Pa
     assert fields(label, found, images)["nll"] == pytest.approx(
         fields(other, alike, images)["nll"], rel=1e-4
     )
-    assert any("no softmax is applied" in note for note in ask(found, images).notes)
-    assert not any("no softmax" in note for note in ask(alike, images).notes)
+    assert any("or their logarithms" in note for note in ask(found, images).notes)
+    assert not any("logarithms" in note for note in ask(alike, images).notes)

@@ -16,7 +16,7 @@ from compress.errors import ConfigError, InputError, MachineError, UnusableError
 from compress.records.predict import PredictRecord
 from compress.stages.predict import predict
 from tests.notes import Notes
-from tests.tiny_models import COLOURS, write_classifier
+from tests.tiny_models import COLOURS, coloured_images, write_classifier, write_folder
 from tests.trained_run import exported_workspace
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
@@ -187,3 +187,11 @@ def test_int8_for_another_cpu_says_how_it_is_run(
 def test_an_absent_provider_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(MachineError, match="CoreMLExecutionProvider"):
         run(model, picture(tmp_path / "a.png", RED), provider="CoreMLExecutionProvider")
+
+
+def test_probabilities_of_a_file_from_elsewhere_are_shown_as_they_are(tmp_path: Path) -> None:
+    model = write_classifier(tmp_path / "m.onnx", card=False, softmax=True, gain=0.5)
+    folder = write_folder(tmp_path / "pictures", coloured_images([0, 1, 2] * 30))
+    found = predict(PredictConfig(artifact=str(model), images=(folder,)))
+    assert len(found.predictions) == 90
+    assert all(one.guesses[0].probability > 0.99 for one in found.predictions)
