@@ -19,7 +19,7 @@ MANIFEST = "manifest.json"
 EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
 WAITING = "waiting{}.pt"
-"""Checkpoints of students that wait for others of their group; see training/session.py."""
+"""Checkpoints of students that wait for others of their group; see training/groups.py."""
 RECORD = "record.json"
 LOCK = "lock"
 

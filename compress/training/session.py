@@ -1,23 +1,20 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
-import filecmp
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import ConfigError, DivergedError, Interrupted
-from compress.files import atomic_path
 from compress.records.run import EpochRecord
-from compress.runs import CHECKPOINT, WAITING, Run
+from compress.runs import CHECKPOINT, Run
 from compress.training import state as checkpoints
 from compress.training.answers import Teaching
 from compress.training.distributed import World
+from compress.training.groups import Begun, Group, groups_to_train, waiting_files
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
@@ -29,7 +26,6 @@ from compress.training.results import (
     note_diverged,
     read_diverged,
     read_finished,
-    unfinished,
 )
 from compress.training.schedule import Schedule
 from compress.training.students import build_learner
@@ -103,11 +99,14 @@ def train_students(
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)
-    begun, log, diverged = _begun(run)
+    begun = world.from_main(lambda: Begun.read(run.folder))
+    run.seconds_before = begun.seconds
+    log = list(begun.log)
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
-    hopes -= diverged | {row.label for row in read_diverged(run, plans)}
-    for group, checkpoint in _groups(run, plans, begun, schedule.group or len(plans), world):
-        labels = [plan.label for plan in group]
+    hopes -= begun.diverged | {row.label for row in read_diverged(run, plans)}
+    size = schedule.group or len(plans)
+    for group in groups_to_train(run, plans, begun, size=size, world=world):
+        labels = [plan.label for plan in group.plans]
         if world.agree(place.stop.requested):
             raise Interrupted(
                 f"stopped before {labels[0]}; what is trained is saved",
@@ -115,21 +114,10 @@ def train_students(
             )
         who = labels[0] if len(labels) == 1 else f"training {len(labels)} students at once"
         with shortage_explained(who, SMALLER, fewer=_fewer(run, labels)):
-            log = _train_group(
-                run,
-                splits,
-                group,
-                schedule,
-                images,
-                source,
-                log,
-                place,
-                hopes,
-                checkpoint=checkpoint,
-            )
+            log = _train_group(run, splits, group, schedule, images, source, log, place, hopes)
     if not world.main:
         return []
-    for path in _put_aside_before(run):
+    for path in waiting_files(run.folder):
         path.unlink()  # nobody waits any more
     diverged = {row.label for row in read_diverged(run, plans)}
     return [read_finished(run, plan) for plan in plans if plan.label not in diverged]
@@ -138,39 +126,37 @@ def train_students(
 def _train_group(
     run: Run,
     splits: Splits,
-    group: Sequence[StudentPlan],
+    group: Group,
     schedule: Schedule,
     images: TrainingImages,
     source: Source,
     log: Sequence[EpochRecord],
     place: Workplace,
     hopes: set[str],
-    *,
-    checkpoint: str | None,
 ) -> list[EpochRecord]:
     """Train students side by side to their end.
 
     Args:
         run: Receives their files.
         splits: The data.
-        group: What to train.
+        group: What to train, and from where.
         schedule: What all students of the run share.
         images: The training split.
         source: The teacher, or nobody.
         log: Epochs of the groups before.
         place: Where to compute; `stop` ends the training after an epoch.
         hopes: Labels of all groups' students, who diverges is removed; without any nobody trains.
-        checkpoint: File of the run that this group goes on from; None begins anew.
 
     Returns:
         The log with this group's epochs.
     """
     world = place.world
-    learners = [build_learner(run, splits, plan, schedule, source, place) for plan in group]
-    by_label = {plan.label: plan for plan in group}
+    plans = group.plans
+    learners = [build_learner(run, splits, plan, schedule, source, place) for plan in plans]
+    by_label = {plan.label: plan for plan in plans}
     position = Position(log=list(log))
-    if checkpoint is not None:
-        position = replace(_taken_up(learners, run.folder / checkpoint), log=list(log))
+    if group.checkpoint is not None:
+        position = replace(_taken_up(learners, run.folder / group.checkpoint), log=list(log))
         position.diverged = [row for row in position.diverged if row.label in by_label]
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
@@ -238,34 +224,6 @@ def _fewer(run: Run, labels: Sequence[str]) -> str:
     return f"{option} trains one at a time, which needs less"
 
 
-def _begun(run: Run) -> tuple[list[str], list[EpochRecord], set[str]]:
-    """The labels of the group in the run's checkpoint, all epochs so far, and who diverged.
-
-    Those count that wait in other checkpoints, too. The run's clock goes on.
-    """
-    gone = [who for path in _put_aside_before(run) for who in _diverged(checkpoints.load(path))]
-    saved = checkpoints.load(run.folder / CHECKPOINT)
-    if saved is None:
-        return [], [], set(gone)
-    run.seconds_before = saved["seconds"]
-    log = Position.from_state(saved["position"]).log
-    return _labels(saved), log, {*gone, *_diverged(saved)}
-
-
-def _labels(saved: Mapping[str, Any] | None) -> list[str]:
-    """Of whom a checkpoint knows: who learns, and who diverged; nobody where there is none."""
-    if saved is None:
-        return []
-    return [*(state["label"] for state in saved["learners"]), *_diverged(saved)]
-
-
-def _diverged(saved: Mapping[str, Any] | None) -> list[str]:
-    """Who had diverged when a checkpoint was saved."""
-    if saved is None:
-        return []
-    return [row.label for row in Position.from_state(saved["position"]).diverged]
-
-
 def _taken_up(learners: list[Learner], path: Path) -> Position:
     """Where a checkpoint's training stood, the states of these learners loaded.
 
@@ -317,60 +275,3 @@ def _check_device(run: Run, place: Workplace) -> None:
 
 def _ranks(count: int) -> str:
     return f"{count} rank" + ("s" if count > 1 else "")
-
-
-def _groups(
-    run: Run, plans: Sequence[StudentPlan], begun: Sequence[str], size: int, world: World
-) -> list[tuple[list[StudentPlan], str | None]]:
-    """The groups still to be trained, each with the file it goes on from.
-
-    A student's result does not depend on its company. So a group that has begun and is now too
-    large goes on in parts: its checkpoint is put aside, and each part starts from there. A part
-    that is too large, too, is put aside beside it.
-
-    Args:
-        run: Holds the files of finished students.
-        plans: All of them.
-        begun: Labels of the group in the run's checkpoint.
-        size: Of the groups.
-        world: Rank 0 puts aside.
-    """
-    missing = unfinished(run, plans)
-    if not any(plan.label in begun for plan in missing):
-        begun = []
-    if len(begun) > size:
-        world.from_main(lambda: _put_aside(run))
-        begun = []
-    groups: list[tuple[list[StudentPlan], str | None]] = []
-    if begun:
-        groups.append(([plan for plan in plans if plan.label in begun], CHECKPOINT))
-    left = [plan for plan in missing if plan.label not in begun]
-    kinds: list[tuple[list[StudentPlan], str | None]] = []
-    for path in _put_aside_before(run):
-        labels = _labels(checkpoints.load(path))
-        kinds.append(([plan for plan in left if plan.label in labels], path.name))
-        left = [plan for plan in left if plan.label not in labels]
-    for kind, checkpoint in (*kinds, (left, None)):
-        parts = [kind[first : first + size] for first in range(0, len(kind), size)]
-        groups += [(part, checkpoint) for part in parts]
-    return groups
-
-
-def _put_aside_before(run: Run) -> list[Path]:
-    """The checkpoints that were put aside; the last, which know most of a student, first."""
-    found = run.folder.glob(WAITING.format("*"))
-    return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
-
-
-def _put_aside(run: Run) -> None:
-    """Keep the checkpoint of a group that goes on in parts, which write checkpoints of their own.
-
-    Raises:
-        InputError: It cannot be written.
-    """
-    before = _put_aside_before(run)
-    if before and filecmp.cmp(before[0], run.folder / CHECKPOINT, shallow=False):
-        return  # a process that ended right after this did it
-    name = WAITING.format(f"-{len(before) + 1}" if before else "")
-    with atomic_path(run.folder / name) as part:
-        shutil.copyfile(run.folder / CHECKPOINT, part)
