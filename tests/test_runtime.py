@@ -258,3 +258,11 @@ def test_answers_are_probabilities_only_where_those_of_all_images_are() -> None:
     assert np.array_equal(runtime.settled(shares, foreign), shares)
     shares[69] = (2, -1, 0, 0)
     assert np.array_equal(runtime.settled(shares, foreign), shares)
+
+
+def test_logits_are_log_probabilities_only_where_those_of_all_images_are() -> None:
+    logits = np.full((70, 4), np.log(0.25), dtype=np.float32)
+    assert runtime.are_log_probabilities(logits)
+    logits[69, 0] = np.log(0.3)
+    assert not runtime.are_log_probabilities(logits)
+    assert not runtime.are_log_probabilities(np.full((70, 4), 500, dtype=np.float32))

@@ -134,6 +134,13 @@ class ImageSet:
             raise ValueError(f"{self.name}: the images have no labels")
         return self.labels
 
+    @property
+    def shown_classes(self) -> tuple[str, ...]:
+        """The classes that labelled images show, in the order of the labels."""
+        if self.labels is None:
+            return ()
+        return tuple(self.class_names[number] for number in np.unique(self.labels))
+
     @cached_property
     def sha256(self) -> str:
         """Hex digest over shape, class names, pixels and labels; the name is no part of it."""

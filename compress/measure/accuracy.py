@@ -106,8 +106,7 @@ def labels_for(card: ModelCard, images: ImageSet) -> NDArray[np.int64] | None:
     if not card.class_names:
         return images.labels
     numbers = {name: number for number, name in enumerate(card.class_names)}
-    met = [images.class_names[number] for number in np.unique(images.labels)]
-    unknown = [name for name in met if name not in numbers]
+    unknown = [name for name in images.shown_classes if name not in numbers]
     if unknown:
         raise InputError(
             f"{card.name} does not know the class {unknown[0]!r} of {images.name}",

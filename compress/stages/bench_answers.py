@@ -7,19 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from compress import evaluate
+from compress import evaluate, runtime
 from compress.data.images import ImageSet
 from compress.errors import InputError
 from compress.measure import accuracy
 from compress.progress import Progress
 from compress.records.bench import ClassAccuracy, Difference
-from compress.runtime import NoClassesError
 from compress.stages.bench_images import AskedImages, other_images
 from compress.stages.bench_rows import Row
 
 Correct = NDArray[np.bool_]
-NORMALISED = 2e-3
-"""How far the logarithm of the sum of probabilities may be from 0, in float16."""
 
 
 @dataclass
@@ -65,7 +62,7 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
                 unsaturated=row.unsaturated,
                 progress=progress,
             )
-        except NoClassesError as error:
+        except runtime.NoClassesError as error:
             answers.reasons[row.key] = error.message
             continue
         classes = row.card.classes or own.classes
@@ -75,7 +72,7 @@ def ask(rows: Sequence[Row], images: AskedImages, *, provider: str, progress: Pr
             )
             continue
         answers.logits[row.key] = logits
-        if row.card.foreign and (np.abs(np.logaddexp.reduce(logits, axis=1)) < NORMALISED).all():
+        if row.card.foreign and runtime.are_log_probabilities(logits):
             answers.notes.append(f"{row.key}: answers probabilities or their logarithms")
         try:
             labels = accuracy.labels_for(row.card, own)
@@ -138,7 +135,8 @@ def quality(
         return fields
     fields["images"] = len(logits)
     if teacher is not None and teacher.key in answers.logits:
-        agreement = _agreement(row, teacher, answers)
+        own = images.of_size[row.card.image_size]
+        agreement = _agreement(row, teacher, answers, own.class_names)
         if agreement is not None:
             low, high = evaluate.wilson(round(agreement * len(logits)), len(logits))
             fields |= {
@@ -167,10 +165,17 @@ def quality(
     return fields
 
 
-def _agreement(row: Row, teacher: Row, answers: Answers) -> float | None:
-    """Share of images with the teacher's top-1; None where their classes are not the same."""
+def _agreement(row: Row, teacher: Row, answers: Answers, assumed: tuple[str, ...]) -> float | None:
+    """Share of images with the teacher's top-1; None where their classes are not the same.
+
+    Args:
+        row: Which.
+        teacher: To agree with.
+        answers: Of both.
+        assumed: The classes, in order, of one that names none.
+    """
     own, others = answers.logits[row.key], answers.logits[teacher.key]
-    names, other_names = row.card.class_names, teacher.card.class_names
+    names, other_names = row.card.class_names or assumed, teacher.card.class_names or assumed
     if names and other_names and names != other_names:
         if sorted(names) != sorted(other_names):
             return None

@@ -58,8 +58,8 @@ class AskedImages:
         """The classes of the models, or of the data, that no labelled image shows."""
         if images.labels is None:
             return ()
-        met = _met(images)
-        return tuple(name for name in self.classes or images.class_names if name not in met)
+        shown = set(images.shown_classes)
+        return tuple(name for name in self.classes or images.class_names if name not in shown)
 
 
 def check_named(config: MeasuringConfig) -> None:
@@ -155,14 +155,7 @@ def _known_classes(rows: Sequence[Row], images: ImageSet) -> tuple[str, ...]:
     names = next(
         (row.card.class_names for row in rows if row.role != "teacher" and row.card.class_names), ()
     )
-    return names if _met(images) <= set(names) else ()
-
-
-def _met(images: ImageSet) -> set[str]:
-    """The classes that labelled images show."""
-    if images.labels is None:
-        return set()
-    return {images.class_names[number] for number in np.unique(images.labels)}
+    return names if set(images.shown_classes) <= set(names) else ()
 
 
 class WrongSizeError(InputError):

@@ -180,10 +180,8 @@ def _described(found: Artifact, reference: Reference) -> list[tuple[Path, ModelC
     for precision, path in found.files.items():
         card = found.cards[precision]
         if card.foreign:
-            fields = _foreign_fields(path, reference)
-            # a file that is called half precision shows it by no operator
-            named = {"precision": precision} if precision == "fp16" else {}
-            card = card.model_copy(update=fields | named)
+            fields = _foreign_fields(path, reference, called=precision)
+            card = card.model_copy(update=fields)
         elif reference.options:
             raise ConfigError(
                 f"options after {reference.target}, which describes itself",
@@ -193,8 +191,17 @@ def _described(found: Artifact, reference: Reference) -> list[tuple[Path, ModelC
     return pairs
 
 
-def _foreign_fields(path: Path, reference: Reference) -> dict[str, object]:
-    """What a person says, or the file shows, of a model without our metadata."""
+def _foreign_fields(path: Path, reference: Reference, *, called: Precision) -> dict[str, object]:
+    """What a person says, or the file shows, of a model without our metadata.
+
+    Args:
+        path: The file.
+        reference: What the person says.
+        called: The number format in the file's name.
+
+    Raises:
+        ConfigError: An option is unknown.
+    """
     options = reference.options
     unknown = [key for key in options if key not in FOREIGN_OPTIONS]
     if unknown:
@@ -202,7 +209,7 @@ def _foreign_fields(path: Path, reference: Reference) -> dict[str, object]:
             f"unknown option {unknown[0]!r} of {reference.target}",
             hint=f"known: {', '.join(FOREIGN_OPTIONS)}",
         )
-    fields: dict[str, object] = {"precision": _precision(path)}
+    fields: dict[str, object] = {"precision": _precision(path, called)}
     if {"normalization", "mean", "std"} & set(options):
         normalization = read_normalization(options)
         fields |= {"mean": normalization.mean, "std": normalization.std}
@@ -217,8 +224,13 @@ def _foreign_fields(path: Path, reference: Reference) -> dict[str, object]:
     return fields
 
 
-def _precision(path: Path) -> Precision:
-    """The number format of a file without our metadata, by the operators it names."""
+def _precision(path: Path, called: Precision) -> Precision:
+    """The number format of a file without our metadata, by the operators it names.
+
+    Half precision shows in no operator, so there the file's name counts.
+    """
+    if called == "fp16":
+        return called
     content = path.read_bytes()
     return "int8" if any(name in content for name in QUANTIZED) else "fp32"
 

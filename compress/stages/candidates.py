@@ -192,10 +192,11 @@ def _write_teacher(
     from compress.models import weights
 
     found = weights.load(Path(target), reference.options)
-    names = found.header.class_names or _class_names(config, found.classes or classes)
+    names = found.header.class_names or _class_names(config)
+    numbered = names or tuple(str(number) for number in range(found.classes or classes))
     side = found.header.image_size or size
-    header = weights.complete(found, names, image_size=side)
-    network = weights.instantiate(found, names, image_size=side)
+    header = weights.complete(found, numbered, image_size=side)
+    network = weights.instantiate(found, numbered, image_size=side)
     card = ModelCard(
         name=Path(target).stem,
         role="teacher",
@@ -211,16 +212,14 @@ def _write_teacher(
     return True
 
 
-def _class_names(config: BenchConfig, classes: int) -> tuple[str, ...]:
-    """Names for the classes of foreign weights: the data's, where it is here and has as many."""
-    if config.data is not None:
-        try:
-            images = data_registry.load_test(config.data, data_dir=config.data_dir)
-        except CompressError:
-            images = None
-        if images is not None and images.classes:
-            return images.class_names
-    return tuple(str(number) for number in range(classes))
+def _class_names(config: BenchConfig) -> tuple[str, ...]:
+    """Names for the classes of foreign weights: those of the data a user names; else none."""
+    if config.data is None:
+        return ()
+    try:
+        return data_registry.load_test(config.data, data_dir=config.data_dir).class_names
+    except CompressError:
+        return ()
 
 
 def _write(place: Path, network: "nn.Module", card: ModelCard, *, int8: bool) -> None:

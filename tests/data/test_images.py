@@ -244,3 +244,10 @@ def test_a_channel_that_never_changes_divides_by_one() -> None:
     )
     assert splits.std[0] < 0.1
     assert splits.std[1:] == (1.0, 1.0)
+
+
+def test_the_classes_that_images_show_come_in_the_order_of_the_labels():
+    assert make_set(2).shown_classes == NAMES[:2]
+    assert make_set(6).subset(np.array([2, 0, 5])).shown_classes == ("cat", "emu")
+    unlabelled = ImageSet("set", make_set().images, None, NAMES)
+    assert unlabelled.shown_classes == ()

@@ -1,3 +1,5 @@
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -116,11 +118,18 @@ def test_the_longest_unused_answers_go_first(
     card = opened(model)
     sets = [coloured_images(LABELS, seed=seed) for seed in range(3)]
     monkeypatch.setattr(accuracy, "CACHE_BYTES", 4500)  # one file has 128 + 150 * 3 * 4 + 32
-    for images in sets:
+    places = []
+    for age, images in ((300, sets[0]), (200, sets[1])):
+        before = set(kept())
         logits(model, card, images)
-    assert len(kept()) == 2
+        (place,) = set(kept()) - before
+        os.utime(place, (time.time() - age,) * 2)
+        places.append(place)
+    logits(model, card, sets[0])  # written first, used last
     logits(model, card, sets[2])
     assert len(kept()) == 2
+    assert places[0] in kept()
+    assert places[1] not in kept()
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(
@@ -147,6 +156,25 @@ def test_a_failing_model_stops_the_other_cores(tmp_path: Path) -> None:
     model = write_classifier(tmp_path / "m.onnx")
     with pytest.raises(InputError, match="takes images of 8x8x3"):
         logits(model, opened(model), coloured_images([0] * 2000, size=16))
+
+
+def test_after_a_failure_nothing_more_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = write_classifier(tmp_path / "m.onnx")
+    card, begun = opened(model), []
+
+    def fail(*_: object) -> None:
+        begun.append(1)
+        time.sleep(0.01)
+        raise InputError("no")
+
+    monkeypatch.setattr(runtime, "logits", fail)
+    monkeypatch.setattr(accuracy, "cores", lambda: 2)
+    images = coloured_images([0] * 100 * accuracy.BLOCK)
+    with pytest.raises(InputError, match="no"):
+        logits(model, card, images)
+    assert len(begun) < 50, "of 100 blocks"
 
 
 def test_scores_equal_scikit_learns() -> None:

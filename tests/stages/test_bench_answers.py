@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,21 @@ def test_agreement_follows_class_names_not_their_order(tmp_path: Path) -> None:
     found = rows(tmp_path)
     images = asked(coloured_images(LABELS))
     result = fields("b fp32", found, images, teacher=found["a fp32"])
+    assert (result["top1"], result["agreement"]) == (1.0, 1.0)
+
+
+def test_agreement_with_a_teacher_without_names_takes_those_of_the_images(tmp_path: Path) -> None:
+    write_classifier(tmp_path / "a" / "model.onnx", name="a", role="teacher")
+    write_classifier(
+        tmp_path / "b" / "model.onnx", name="b", class_names=("blue", "red", "green"),
+        answers=(1, 2, 0),
+    )  # fmt: skip
+    found = rows(tmp_path)
+    named = found["a fp32"]
+    unnamed = replace(named, card=named.card.model_copy(update={"class_names": ()}))
+    found["a fp32"] = unnamed
+    images = asked(coloured_images(LABELS))
+    result = fields("b fp32", found, images, teacher=unnamed)
     assert (result["top1"], result["agreement"]) == (1.0, 1.0)
 
 

@@ -5,6 +5,8 @@ import pytest
 
 from compress.config.bench import BenchConfig
 from compress.config.specs import Reference
+from compress.data import places
+from compress.data import registry as data_registry
 from compress.errors import ConfigError, InputError
 from compress.measure.artifact import Artifact, open_artifact
 from compress.measure.process import Measurement
@@ -14,7 +16,7 @@ from compress.progress import Silent
 from compress.stages import bench_times, candidates
 from compress.stages.bench import bench
 from compress.stages.candidates import exported, is_made
-from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
+from tests.tiny_models import SIZE, coloured_images, write_classifier, write_export, write_folder
 
 
 def config(*students: str, **options: Any) -> BenchConfig:
@@ -148,6 +150,31 @@ def test_a_teacher_can_be_a_weights_file(tmp_path: Path) -> None:
     teacher = found.models[0]
     assert (teacher.name, teacher.role) == ("t", "teacher")
     assert teacher.parameters == parameters(network)
+
+
+@pytest.mark.usefixtures("untimed")
+def test_a_teacher_that_names_no_classes_is_asked_in_the_order_of_the_images(
+    tmp_path: Path,
+) -> None:
+    """Nobody names the data: the images are those that the student was trained for."""
+    import torch
+
+    network = registry.build("two_block_cnn", classes=3, image_size=SIZE, options={})
+    torch.save(network.state_dict(), tmp_path / "t.pt")
+    folder = write_folder(tmp_path / "mine", coloured_images([0, 1, 2] * 4))
+    sha256 = data_registry.load_test(str(folder)).sha256
+    places.remember(sha256, folder)
+    data: dict[str, Any] = {"dataset": "mine", "dataset_kind": "folder", "dataset_sha256": sha256}
+    student = write_classifier(tmp_path / "s.onnx", name="s", **data)
+    reference = f"{tmp_path / 't.pt'}:model=two_block_cnn,normalization=half"
+    found = bench(config(targets=[str(student)], teacher=reference))
+    teacher, taught = found.models
+    assert (teacher.name, teacher.not_judged) == ("t", None)
+    assert teacher.top1 is not None
+    assert taught.agreement is not None
+    assert any(
+        note.startswith("t fp32: names no classes, so those of mine") for note in found.notes
+    )
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:
