@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from compress.config.flags import written
 from compress.digests import digest
 
 NOT_ASKED = frozenset(
@@ -59,8 +60,7 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """How two configurations ask for different things, one line per option."""
     first, second = _flat(identity(old)), _flat(identity(new))
     return [
-        f"--{key.replace('_', '-')} is {_shown(first.get(key))} in the run, "
-        f"{_shown(second.get(key))} now"
+        f"{written(key)} is {_shown(first.get(key))} in the run, {_shown(second.get(key))} now"
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]

@@ -118,7 +118,10 @@ def test_an_unknown_key_of_a_recipe_lists_the_known_ones(invoke: RunCli, workspa
     ("settings", "said"),
     [
         ("[train.model-settings.small_cnn]\nlearning_rte = 0.1", ["learning_rte", "learning_rate"]),
-        ("[train.model-settings.small_cnn]\nmomentum = 2", ["--momentum 2", "less than 1"]),
+        (
+            "[train.model-settings.small_cnn]\nmomentum = 2",
+            ["model-settings of small_cnn: momentum 2", "less than 1"],
+        ),
         (
             "[train]\nmodel-settings = 5",
             ["model-settings in recipe mine.toml", "[train.model-settings.NAME]"],

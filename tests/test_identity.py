@@ -59,5 +59,5 @@ def test_a_difference_inside_a_table_is_named_alone() -> None:
     old = {"augmentation": {"flip": True, "cutout": 0}, "sweep": {}}
     new = {"augmentation": {"flip": False, "cutout": 0}, "sweep": {}}
     assert differences(old, new) == [
-        "--augmentation.flip is true in the run, false now",
+        "augmentation.flip is true in the run, false now",
     ]

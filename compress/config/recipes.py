@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from compress.config.about import About
+from compress.config.flags import written
 from compress.config.specs import Frozen, underscored
 from compress.digests import digest
 from compress.errors import ConfigError, InputError, unknown
@@ -203,8 +204,7 @@ def config_error(kind: type[Frozen], error: ValidationError) -> ConfigError:
     place = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return unknown("recipe key", place, sorted(_table(kind, first["loc"][:-1]).model_fields))
-    option = "--" + str(first["loc"][0]).replace("_", "-") if first["loc"] else ""
-    option = "--augment" if option == "--augmentation" else option
+    option = written(str(first["loc"][0])) if first["loc"] else ""
     message = first["msg"].removeprefix("Value error, ")
     value = first.get("input")
     shown = f" {value}" if isinstance(value, (str, int, float, Path)) else ""

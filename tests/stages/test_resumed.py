@@ -29,19 +29,19 @@ from tests.stages.test_training_run import asked_for, resume
             "distill",
             {"sweep": {"alpha": [0.5, 1]}},
             {"alpha": 0.3},
-            "--sweep.alpha is [0.5, 1] in the run, unset now",
+            "sweep.alpha is [0.5, 1] in the run, unset now",
         ),
         (
             "distill",
             {"sweep": {"temperature": [1, 4]}},
             {"temperature": 2.0},
-            "--sweep.temperature is [1, 4] in the run, unset now",
+            "sweep.temperature is [1, 4] in the run, unset now",
         ),
         (
             "distill",
             {},
             {"learning_rate": 0.05},
-            "--model-settings.small-cnn.learning-rate is 0.2 in the run, unset now",
+            "model_settings.small_cnn.learning_rate is 0.2 in the run, unset now",
         ),
     ],
 )
