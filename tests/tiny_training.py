@@ -23,7 +23,7 @@ from compress.progress import Silent
 from compress.runs import Run
 from compress.training.distributed import World
 from compress.training.formats import Format
-from compress.training.inputs import Batch, TrainingImages
+from compress.training.inputs import Batch, Normalize, TrainingImages
 from compress.training.learner import Learner, State
 from compress.training.loop import LeaveOut, Nobody, Position, give_up, run_epochs
 from compress.training.members import read_member
@@ -75,6 +75,29 @@ def network(*, seed: int = 0, batchnorm: bool = True, dropout: float = 0.5) -> n
         nn.Dropout(dropout),
         nn.Linear(8 * 16, 10),
     )
+
+
+def a_batch(size: int = 32, *, first: int = 0) -> Batch:
+    """Some training digits, as they are."""
+    rows = torch.arange(first, first + size)
+    images = torch.from_numpy(digits().train.images[rows.numpy()]).permute(0, 3, 1, 2)
+    return Batch(images, torch.from_numpy(digits().train.known_labels)[rows], rows)
+
+
+def linear(weight: float = 0.0) -> nn.Module:
+    """One linear layer on all pixels with equal weights: every class has probability 1/10."""
+    layer = nn.Linear(3 * 8 * 8, 10, bias=False)
+    nn.init.constant_(layer.weight, weight)
+    return nn.Sequential(nn.Flatten(), layer)
+
+
+def normalised(batch: Batch) -> Tensor:
+    """What a network gets of a batch."""
+    splits = digits()
+    normalize = Normalize(
+        splits.mean, splits.std, device=CPU, memory_format=torch.contiguous_format
+    )
+    return normalize(batch.images)
 
 
 def hungry(too_much: Callable[[Tensor], bool]) -> Callable[[nn.Conv2d, Tensor], Tensor]:

@@ -7,10 +7,17 @@ from pydantic import Field, field_validator, model_validator
 
 from compress.config.recipes import build
 from compress.config.specs import Augmentation, Frozen, underscored
+from compress.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+READ_BY = {
+    "warmup_epochs": ("cosine", "multi-step"),
+    "milestones": ("multi-step",),
+    "gamma": ("multi-step",),
+}
+"""The schedules that look at a setting, where not all of them do."""
 
 
 class Optimization(Frozen):
@@ -27,7 +34,7 @@ class Optimization(Frozen):
         gamma: Factor of multi-step.
         label_smoothing: Of the cross-entropy with the true labels.
         ema_decay: Decay per step of an exponential moving average of the weights; 0 is off. The
-            average is what is evaluated and kept.
+            average is what is evaluated and kept. At first it is the plain mean over the steps.
         clip_norm: Largest norm of the gradient; 0 is off.
     """
 
@@ -42,6 +49,16 @@ class Optimization(Frozen):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
+
+    def looks_at(self, setting: str) -> bool:
+        """Whether a setting changes anything with this schedule."""
+        return self.schedule in READ_BY.get(setting, (self.schedule,))
+
+    def too_long_a_warmup(self, epochs: int) -> str:
+        """What is wrong with a warm-up that takes all epochs; empty where it does not."""
+        if not self.looks_at("warmup_epochs") or self.warmup_epochs < epochs:
+            return ""
+        return f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {epochs} epochs"
 
 
 class TrainingConfig(Optimization):
@@ -117,10 +134,8 @@ class TrainingConfig(Optimization):
 
     @model_validator(mode="after")
     def _warmup_fits(self) -> Self:
-        if self.warmup_epochs >= self.epochs:
-            raise ValueError(
-                f"warmup_epochs {self.warmup_epochs:g} leaves nothing of {self.epochs} epochs"
-            )
+        if too_long := self.too_long_a_warmup(self.epochs):
+            raise ValueError(too_long)
         return self
 
     @property
@@ -133,8 +148,26 @@ class TrainingConfig(Optimization):
 
         Raises:
             ConfigError: One is unknown (the known ones are listed), out of bounds, or there in both
-                spellings.
+                spellings, or its warm-up leaves nothing of the epochs.
         """
         shared = {name: getattr(self, name) for name in Optimization.model_fields}
-        own = underscored(self.model_settings.get(model, {}), f"model-settings of {model}:")
-        return build(Optimization, shared, own, overrides)
+        own = self.own_settings(model)
+        found = build(Optimization, shared, own, overrides)
+        if too_long := found.too_long_a_warmup(self.epochs):
+            raise ConfigError(f"{model}: {too_long}")
+        return found
+
+    def own_settings(self, model: str) -> dict[str, Any]:
+        """What `model_settings` says of one model, its keys with underscores.
+
+        Raises:
+            ConfigError: One is unknown, out of bounds, or there in both spellings.
+        """
+        place = f"model-settings of {model}:"
+        own = underscored(self.model_settings.get(model, {}), place)
+        try:
+            build(Optimization, own)
+        except ConfigError as error:
+            error.retell(f"{place} {error.message}", hint=error.hint)
+            raise
+        return own

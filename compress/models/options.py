@@ -30,16 +30,17 @@ class Option:
         return self.default(image_size) if callable(self.default) else self.default
 
     def check(self, name: str, value: Scalar) -> Scalar:
-        """Return the value, as a float where the option is a number.
+        """Return the value as the option has it: of 1 and 1.0 the choice, or a float.
 
         Raises:
             ConfigError: The value is no choice, no number or out of bounds.
         """
         if self.choices:
-            if value not in self.choices or isinstance(value, bool):
+            found = [choice for choice in self.choices if choice == value]
+            if not found or isinstance(value, bool):
                 allowed = ", ".join(str(choice) for choice in self.choices)
                 raise ConfigError(f"{name}={value} is not one of {allowed}")
-            return value
+            return found[0]
         if isinstance(value, (str, bool)):
             raise ConfigError(f"{name}={value} is not a number")
         if not self.minimum <= value <= self.maximum:

@@ -44,10 +44,14 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
 
     Raises:
         ConfigError: A model or loss is unknown, a loss does not go with mixed labels or with the
-            kind of teacher, or an ensemble has one member.
+            kind of teacher, a sweep changes nothing, or an ensemble has one member.
     """
     if config.ensemble:
         check_ensemble(plans)
+    for key in config.sweep:
+        if not any(plan.optimization.looks_at(key) for plan in plans):
+            kinds = ", ".join(sorted({plan.optimization.schedule for plan in plans}))
+            raise ConfigError(f"--sweep {key} changes nothing with the schedule {kinds}")
     for plan in plans:
         models.resolve_options(
             plan.model.name, image_size=config.image_size or 32, options=plan.model.options

@@ -7,12 +7,29 @@ from torch import nn
 
 from compress.config.distill import StudentPlan
 from compress.config.specs import LossTerm, ModelSpec
+from compress.config.training import TrainingConfig
 from compress.data.images import Splits
+from compress.errors import ConfigError
 from compress.losses import registry as losses
 from compress.models import registry as models
 from compress.models.pretrained import IMAGENET, imagenet_weights
 from compress.runs import Run
 from compress.training.results import unfinished
+
+
+def check_model_settings(config: TrainingConfig) -> None:
+    """Refuse settings of a model that does not exist, or that no model has, also of unused ones.
+
+    Raises:
+        ConfigError: There are some, or a value is out of bounds.
+    """
+    for name in config.model_settings:
+        if name not in models.names():
+            raise ConfigError(
+                f"model-settings of {name!r}, which is no model",
+                hint=f"models: {', '.join(models.names())}",
+            )
+        config.own_settings(name)
 
 
 def check_networks(run: Run, splits: Splits, plans: Sequence[StudentPlan]) -> None:

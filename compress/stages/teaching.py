@@ -111,8 +111,7 @@ def members_of(
 
 def same_split(manifest: RunManifest, splits: Splits) -> bool:
     """Whether a run was trained on the same images with the same split."""
-    data = manifest.inputs.get("data")
-    return data is not None and data.sha256 == splits.sha256
+    return manifest.data_sha256 == splits.sha256
 
 
 def _by_model_name(
@@ -141,6 +140,13 @@ def _by_model_name(
 
     newest = newest_complete(wanted)
     if newest is None:
+        if len(training.all_seeds) > 1:
+            raise ConfigError(
+                f"no complete run of {training.model} on {splits.name} under {RUNS}/, and the "
+                f"recipe trains one for each of {len(training.all_seeds)} seeds",
+                hint="train them with `compress train`, then choose with --teacher RUN:student="
+                "LABEL, or average them with --teacher RUN:students=all",
+            )
         progress.note(
             f"no complete run of {training.model} on {splits.name} under {RUNS}/: "
             f"training one first, {training.epochs} epochs; --teacher names another"

@@ -16,8 +16,8 @@ class MovingAverage:
         model: What is followed; both keep their tensors, so they are looked up once.
 
     Source:
-        Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; decay as
-        in Tarvainen, Valpola, "Mean teachers", 2017.
+        Polyak, Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992; decay and
+        its rise as in Tarvainen, Valpola, "Mean teachers", 2017, and the code beside it.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -30,8 +30,17 @@ class MovingAverage:
         self._theirs = [theirs for _, theirs in moving]
         self._counters = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
 
-    def move(self, decay: float) -> None:
-        """Go one step: average = decay * average + (1 - decay) * model; counters are copied."""
+    def move(self, decay: float, *, step: int) -> None:
+        """Go one step: average = decay * average + (1 - decay) * model; counters are copied.
+
+        The first steps have a smaller decay, with which the average is the mean over the steps so
+        far, without the initial weights: of these a short training would keep too much.
+
+        Args:
+            decay: Of a step, from about the 1 / (1 - decay)th on.
+            step: From 0, over the whole training.
+        """
+        decay = min(decay, step / (step + 1))
         with torch.no_grad():
             torch._foreach_lerp_(self._mine, self._theirs, 1 - decay)
             for mine, theirs in self._counters:

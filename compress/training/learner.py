@@ -208,7 +208,7 @@ class Learner:
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._average is not None:
-            self._average.move(self._settings.ema_decay)
+            self._average.move(self._settings.ema_decay, step=step)
         hard = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
         self._loss_sum += loss.detach()
         self._correct += (logits.detach().argmax(dim=1) == hard).sum()

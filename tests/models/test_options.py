@@ -17,6 +17,12 @@ def test_what_is_no_choice_is_refused(value: int | str | bool) -> None:
         STRIDE.check("stride", value)
 
 
+def test_a_choice_is_taken_as_it_stands_there() -> None:
+    """1.0 equals 1, but is no stride."""
+    found = STRIDE.check("stride", 1.0)
+    assert (found, type(found)) == (1, int)
+
+
 def test_whole_numbers_become_floats_within_bounds() -> None:
     value = Option(1.0, minimum=0.1, maximum=4.0).check("width", 2)
     assert isinstance(value, float)

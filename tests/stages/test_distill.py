@@ -153,7 +153,7 @@ def test_every_file_is_listed_with_its_digest(swept: tuple[Path, DistillRecord])
     assert manifest.status == "complete"
     on_disk = {p.relative_to(run).as_posix() for p in run.rglob("*") if p.is_file()}
     assert on_disk - set(manifest.artifacts) == {"lock", "manifest.json", "last.pt"}
-    assert manifest.inputs.keys() == {"data", "teacher"}
+    assert manifest.inputs.keys() == {"data", "test images", "teacher"}
     assert {"threads", "teacher", f"format of {MODEL}"} <= manifest.choices.keys()
 
 
@@ -244,7 +244,8 @@ def test_an_ensemble_teaches_under_its_own_name() -> None:
     record = taught(teacher=[TEACHER, TEACHER, "other.safetensors"], epochs=1)
     assert record.teacher.name == "ensemble of 3"
     manifest = read_manifest(Path("runs") / record.run)
-    assert manifest.inputs.keys() == {"data", "teacher 1", "teacher 2", "teacher 3"}
+    teachers = {f"teacher {number}" for number in (1, 2, 3)}
+    assert manifest.inputs.keys() == {"data", "test images"} | teachers
 
 
 def test_losses_on_features_run_the_teacher_live() -> None:
@@ -333,6 +334,7 @@ def test_a_loss_that_needs_plain_labels_is_refused_with_mixing() -> None:
         ({"loss": ["kdd"]}, "unknown loss 'kdd'"),
         ({"ensemble": True}, "--ensemble of 1 student"),
         ({"sweep": {"speed": [1]}}, "unknown sweep key 'speed'"),
+        ({"sweep": {"gamma": [0.1, 0.2]}}, "--sweep gamma changes nothing with the schedule"),
         ({"loss": ["kd", "rkd"], "teacher": [TEACHER, TEACHER]}, "needs one teacher"),
         (
             {"sweep": {"loss": ["kd", "rkd"]}, "teacher": [], "soft_labels": "labels"},

@@ -66,6 +66,32 @@ def test_what_a_student_lacks_shows_before_a_teacher_is_trained(
     assert len(list((here / "runs").iterdir())) == 1
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"mobilenetv2": {"learning_rate": 0.1}}, "model-settings of 'mobilenetv2', which is no"),
+        ({"resnet18": {"rate": 0.1}}, "unknown recipe key 'rate'"),
+        ({"resnet18": {"learning-rate": -1}}, "--learning-rate -1"),
+    ],
+)
+@pytest.mark.parametrize("teachers", [False, True])
+def test_settings_of_models_are_looked_at_though_no_model_here_has_them(
+    here: Path, settings: dict[str, Any], message: str, teachers: bool
+) -> None:
+    config = tiny_distill(**({} if teachers else {"model_settings": settings}))
+    if teachers:
+        training = train_config(model_settings=settings)
+        config = config.model_copy(update={"teacher_training": training})
+    with pytest.raises(ConfigError, match=message):
+        distill(config)
+    assert not (here / "runs").exists()
+
+
+def test_settings_of_a_model_that_is_not_trained_here_are_fine(here: Path) -> None:
+    train(train_config(run_dir="run", epochs=1, model_settings={"resnet18": {"momentum": 0.5}}))
+    assert (here / "run" / "record.json").is_file()
+
+
 def test_weights_for_another_width_are_refused_before_anything_begins(here: Path) -> None:
     with pytest.raises(ConfigError, match=r"does not go with width=0\.5"):
         distill(tiny_distill(student=[f"{PRETRAINED},width=0.5"]))

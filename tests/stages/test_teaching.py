@@ -95,6 +95,23 @@ def test_no_teacher_means_the_newest_run_of_the_default(splits: Splits) -> None:
     assert "teacher: runs/one, the newest complete run of small_cnn on this data" in notes.text
 
 
+def test_of_several_models_in_the_newest_run_one_is_to_be_chosen(splits: Splits) -> None:
+    with pytest.raises(ConfigError, match="several models: two_block_cnn-s0, two_block_cnn-s1"):
+        members(splits, "two_block_cnn")
+
+
+def test_several_teachers_are_not_trained_for_one(splits: Splits) -> None:
+    with pytest.raises(ConfigError, match="one for each of 2 seeds") as caught:
+        teaching.members_of(
+            [Reference(target="resnet18")],
+            splits,
+            training=train_config(seeds=(0, 1)),
+            train=no_training,
+            progress=Notes(),
+        )
+    assert "--teacher RUN:students=all" in str(caught.value.hint)
+
+
 def test_options_of_a_model_name_must_be_those_of_the_run(splits: Splits) -> None:
     assert members(splits, "small_cnn:width=0.25")[0].path.parent.parent == Path("runs/one")
     with pytest.raises(AssertionError, match=r"small_cnn:width=0\.5 would be trained"):
