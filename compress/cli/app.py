@@ -18,6 +18,7 @@ from typer.core import TyperCommand
 
 from compress.cli.output import speaks
 from compress.errors import CompressError, ConfigError, DivergedError, Interrupted
+from compress.streams import write
 from compress.version import VERSION, install_hint
 
 COMMANDS = {
@@ -94,41 +95,45 @@ def fail(error: BaseException) -> NoReturn:
         typer.Exit: Always.
     """
     if _State.debug:
-        traceback.print_exception(error)
+        write(sys.stderr, "".join(traceback.format_exception(error)))
     if isinstance(error, EVERYWHERE) and not speaks():
         raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError) and error.told:
         raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError):
-        sys.stderr.write(f"error: {error.message}\n")
+        write(sys.stderr, f"error: {error.message}\n")
         if error.hint:
-            sys.stderr.write(f"hint: {error.hint}\n")
+            write(sys.stderr, f"hint: {error.hint}\n")
         raise typer.Exit(error.exit_code)
     if isinstance(error, RuntimeError) and "RANK" in os.environ and LOST.search(str(error)):
-        sys.stderr.write(f"error: rank {os.environ['RANK']} lost the others: one of them ended\n")
+        write(sys.stderr, f"error: rank {os.environ['RANK']} lost the others: one of them ended\n")
         raise typer.Exit(4)
     if isinstance(error, KeyboardInterrupt):
-        sys.stderr.write("interrupted\n")
+        write(sys.stderr, "interrupted\n")
         raise typer.Exit(INTERRUPTED)
     if isinstance(error, ModuleNotFoundError) and _missing_extra(error.name):
-        sys.stderr.write(
+        write(
+            sys.stderr,
             f"error: this command needs {error.name}, which is not installed\n"
-            f"hint: {install_hint('train')}\n"
+            f"hint: {install_hint('train')}\n",
         )
         raise typer.Exit(4)
     if isinstance(error, MemoryError):
-        sys.stderr.write(
+        write(
+            sys.stderr,
             "error: this machine has not enough memory\n"
-            "hint: smaller batches or fewer students at a time need less\n"
+            "hint: smaller batches or fewer students at a time need less\n",
         )
         raise typer.Exit(4)
     if isinstance(error, OSError) and error.errno in PLACE:
         place = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"error: {place}{error.strerror}\n")
+        write(sys.stderr, f"error: {place}{error.strerror}\n")
         raise typer.Exit(3)
-    sys.stderr.write(
+    write(
+        sys.stderr,
         f"error: {type(error).__name__}: {error}\n"
-        "hint: this is a bug in compress; run again with --debug before the command and report it\n"
+        "hint: this is a bug in compress; run again with --debug before the command and report "
+        "it\n",
     )
     raise typer.Exit(BUG)
 
@@ -146,16 +151,11 @@ def guarded(function: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args: Any, **options: Any) -> None:
         try:
             function(*args, **options)
-            sys.stdout.flush()
         except typer.Exit:
             _State.verdict = True
             raise
         except (typer.Abort, typer.BadParameter):
             raise
-        except BrokenPipeError:
-            # the reader of a pipe left (`| head`): nobody is there to tell
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place that maps
             fail(error)
 
@@ -211,7 +211,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - a broken installation must not look like a verdict
-        sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
+        write(sys.stderr, f"error: {type(error).__name__}: {error}\n")
         sys.exit(BUG)
     try:
         app()

@@ -170,7 +170,7 @@ def distill(
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
         if speaks():
-            draw(folder, record.students, record, tensorboard=tensorboard)
+            draw(folder, record.students, record, tensorboard=tensorboard, progress=progress)
         progress.note(f"next: {shlex.join(['compress', 'export', str(folder)])}")
     deliver_training(record, json=json, table=lambda: table(record))
 

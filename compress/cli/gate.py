@@ -9,6 +9,7 @@ import typer
 
 from compress.cli import measuring, options
 from compress.cli.output import deliver
+from compress.streams import write
 
 if TYPE_CHECKING:
     from compress.config.gate import GateConfig
@@ -304,4 +305,4 @@ def _write_files(
     if files.in_github_actions(os.environ):
         for line in files.annotations(record, inconclusive=inconclusive):
             # the runner reads both streams; standard output may be a JSON document
-            sys.stderr.write(line + "\n")
+            write(sys.stderr, f"{line}\n")

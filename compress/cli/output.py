@@ -4,11 +4,11 @@ import codecs
 import os
 import sys
 from collections.abc import Callable
-from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from compress.errors import UnusableError
+from compress.streams import tell_nobody
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -62,14 +62,16 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
     try:
         _write(_writable(record.to_json()) if json == "-" else table())
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        tell_nobody(sys.stdout)
 
 
 def _writable(text: str) -> str:
     """JSON in the signs that standard output has: other encodings than UTF-8 get ASCII."""
     if codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8":
         return text
-    return dumps(loads(text), indent=2) + "\n"
+    import json
+
+    return json.dumps(json.loads(text), indent=2) + "\n"
 
 
 def _write(result: "str | RenderableType") -> None:

@@ -87,7 +87,7 @@ def train(
         record = stage(config, progress=progress, flags=given)
         folder = place or RUNS / record.run
         if speaks():
-            draw(folder, record.models, None, tensorboard=tensorboard)
+            draw(folder, record.models, None, tensorboard=tensorboard, progress=progress)
         progress.note(f"next: {shlex.join(_taught_by(folder, record, config.data_dir))}")
     deliver_training(record, json=json, table=lambda: table(record))
 

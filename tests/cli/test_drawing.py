@@ -8,6 +8,7 @@ from compress.cli.drawing import draw
 from compress.records.distill import DistillRecord
 from compress.runs import RECORD
 from tests.fake_run import make_run
+from tests.notes import Notes
 
 
 @pytest.fixture
@@ -16,13 +17,14 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-def _draw(run: Path, *, tensorboard: bool) -> None:
-    record = DistillRecord.read(run / RECORD)
-    draw(run, record.students, record, tensorboard=tensorboard)
+def _draw(run: Path, *, tensorboard: bool) -> str:
+    record, notes = DistillRecord.read(run / RECORD), Notes()
+    draw(run, record.students, record, tensorboard=tensorboard, progress=notes)
+    return notes.text
 
 
 def test_curves_are_drawn_as_png(run: Path) -> None:
-    _draw(run, tensorboard=False)
+    assert _draw(run, tensorboard=False) == ""
     pictures = list((run / "plots").iterdir())
     assert pictures
     assert {p.read_bytes()[:8] for p in pictures} == {b"\x89PNG\r\n\x1a\n"}
@@ -34,6 +36,11 @@ def test_what_a_killed_process_was_drawing_is_removed(run: Path) -> None:
     (run / "plots" / ".curves.png.x1y2.part").write_bytes(b"half")
     _draw(run, tensorboard=False)
     assert not list(run.rglob("*.part"))
+
+
+def test_a_result_stands_without_its_pictures(run: Path) -> None:
+    (run / "plots").write_text("in the way")
+    assert _draw(run, tensorboard=False).startswith("without pictures: cannot write ")
 
 
 def test_event_files_are_written_where_asked_for(run: Path) -> None:
