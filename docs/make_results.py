@@ -78,13 +78,13 @@ def _of_seeds(row: SummaryRow) -> Row:
     )
 
 
-def _of_one(row: StudentRow) -> Row:
+def _of_one(row: StudentRow, *, alone: bool) -> Row:
     return (
         name_of(row.label, row.role),
         "1",
         f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
         percent(row.last_top1),
-        str(gain_of_row(row, alone=True)),
+        str(gain_of_row(row, alone=alone)),
     )
 
 
@@ -92,7 +92,7 @@ def headlines(result: DistillRecord) -> list[Row]:
     """One row per student and control: label, n, top-1, last epoch, KD gain."""
     if result.summary:
         return [_of_seeds(row) for row in result.summary]
-    return [_of_one(row) for row in result.students]
+    return [_of_one(row, alone=result.one_seed) for row in result.students]
 
 
 def overview(records: Sequence[RecipeRecord]) -> list[str]:
@@ -176,7 +176,7 @@ def _details(record: RecipeRecord) -> list[str]:
             name_of(row.label, row.role),
             f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
             *(percent(value) for value in (row.last_top1, row.val_top1, row.train_top1)),
-            str(gain_of_row(row, alone=not result.summary)),
+            str(gain_of_row(row, alone=result.one_seed)),
             *(percent(row.agreement), percent(row.ece)),
             *(amount(row.parameters), amount(row.macs), duration(row.seconds)),
         )

@@ -22,7 +22,8 @@ class TeacherRow(Part):
             costs, in older records.
         format_agreement: Share of validation images with the float32 top-1.
         format_probability_error: Mean absolute difference of probabilities to float32.
-        seconds: Spent on its forward passes in this run.
+        seconds: Spent on its forward passes, for stored answers and live, by the process that
+            ended the run.
     """
 
     name: str
@@ -165,3 +166,9 @@ class DistillRecord(TrainingRecord):
     students: tuple[StudentRow, ...]
     summary: tuple[SummaryRow, ...] = ()
     ensembles: tuple[EnsembleRow, ...] = ()
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether all its models have the same seed, those included that diverged."""
+        seeds = {row.seed for row in (*self.students, *self.diverged)}
+        return not self.summary and len(seeds) == 1

@@ -33,7 +33,8 @@ class FootprintRecord(Document):
         imports_seconds: What the process that only imports took from its start, as long as it ran;
             a median.
         starts: How many times either was timed.
-        disturbed: Whether something else used the processor meanwhile: times are indicative.
+        disturbed: Whether something else used the processor between the measured processes: times
+            are indicative.
         environment: The machine.
     """
 

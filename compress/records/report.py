@@ -128,6 +128,11 @@ class RunReport(Part):
     notes: tuple[str, ...] = ()
 
     @property
+    def one_seed(self) -> bool:
+        """Whether it is a distillation whose models all have the same seed."""
+        return isinstance(self.result, DistillRecord) and self.result.one_seed
+
+    @property
     def rows(self) -> tuple[StudentRow, ...]:
         """Students and controls of a distillation, models of a training."""
         if isinstance(self.result, DistillRecord):

@@ -58,6 +58,12 @@ class RunManifest(Document):
     environment: Environment
     reason: str | None = None
 
+    @property
+    def data_sha256(self) -> str | None:
+        """Digest of the images the run learns from; None before they were read."""
+        data = self.inputs.get("data")
+        return None if data is None else data.sha256
+
 
 class EpochRecord(Part):
     """One student's epoch, one line of epochs.jsonl.

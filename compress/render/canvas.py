@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -18,7 +19,7 @@ GREYS = (INK, "#8c8c8c", "#5a5a5a")
 """Of controls that belong to several students; none is fainter than thin lines on white may be."""
 
 Dashes = str | tuple[int, tuple[float, ...]]
-STUDENT_DASHES: tuple[Dashes, ...] = ("-", "-.")
+STUDENT_DASHES: tuple[Dashes, ...] = ("-", "-.", (0, (9, 1, 1, 1, 1, 1)), (0, (3, 1, 1, 1)))
 CONTROL_DASHES: tuple[Dashes, ...] = ("--", (0, (1.5, 1)), (0, (7, 2)), (0, (6, 1, 1, 1, 1, 1)))
 MARKS = ("o", "s", "^", "D")
 
@@ -36,6 +37,8 @@ STYLE: Any = {  # matplotlib's type lists every key, and differs by version
     "svg.fonttype": "none",
     "svg.hashsalt": "compress",
 }
+LETTERS_PER_INCH, HANDLE_LETTERS = 13.05, 5
+"""Of a legend's letters, and how many of them the line or mark before a name takes."""
 WIDTH, HEIGHT = 4.6, 3.2
 """Inches of one panel: at a phone's width the letters are still readable."""
 
@@ -69,22 +72,34 @@ def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, S
 
     Args:
         students: Names, in order.
-        controls: Names that hold `-control` after that of their student.
+        controls: Names that hold `-control` after that of their student, before what is swept.
     """
     found = {
         name: Shade(PALETTE[place % len(PALETTE)], place // len(PALETTE))
         for place, name in enumerate(dict.fromkeys(students))
     }
-    own = {name: name.replace("-control", "") for name in controls}
+    own = {name: "".join(name.rpartition("-control")[::2]) for name in controls}
     shared = [name for name in own if own[name] not in found]
     greys = {name: Shade(GREYS[n % len(GREYS)], n) for n, name in enumerate(shared)}
     return found | {name: greys.get(name) or found[own[name]] for name in own}
 
 
-def legend(figure: Figure, axes: Axes, *, columns: int) -> None:
-    """Put the names of what the axes show below the figure, where they cover nothing."""
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+def legend(figure: Figure, axes: Axes, *, most_columns: int = 2) -> None:
+    """Put the names of what the axes show below the figure, which grows by them.
+
+    Names that are longer than the figure is wide are broken.
+    """
+    width, height = figure.get_size_inches()
+    room = int(width * LETTERS_PER_INCH)
+    handles, names = axes.get_legend_handles_labels()
+    longest = max((len(name) for name in names), default=0)
+    columns = max(1, min(most_columns, room // (longest + HANDLE_LETTERS)))
+    broken = [wrap(name, room - HANDLE_LETTERS) for name in names]
+    lines = -(-len(names) // columns) if columns > 1 else sum(map(len, broken))
+    figure.set_size_inches(width, height + 0.2 * lines)
+    figure.legend(
+        handles, ["\n".join(name) for name in broken], loc="outside lower center", ncols=columns
+    )
 
 
 def single(
@@ -109,11 +124,7 @@ def single(
         axes = figure.subplots()
         draw(axes)
         if key:
-            names = axes.get_legend_handles_labels()[1]
-            columns = 2 if names and max(len(name) for name in names) < 26 else 1
-            rows = -(-len(names) // columns)
-            figure.set_size_inches(width, height + 0.2 * rows)
-            legend(figure, axes, columns=columns)
+            legend(figure, axes)
         return rendered(figure, image)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree
 
-from compress.records.bench import BenchModel
+from compress.records.bench import BenchModel, HostTimes
+from compress.records.document import Environment
 from compress.records.gate import Check, GateRecord
 from compress.render.numbers import ABSENT, amount, percent, size
 from compress.render.tables.bench import factor, milliseconds
@@ -74,20 +75,39 @@ def markdown(record: GateRecord) -> str:
         for check in record.checks
         if check.outcome != "pass"
     ]
+    hosts = record.bench.hosts
     figures = _table(
-        ["Model", "Form", "Size", "Params", "MACs", "Top-1", "p50 ms", "p90 ms", "Speed-up"],
-        [_figures(model) for model in record.bench.models],
+        ["Model", "Form", "Size", "Params", "MACs", "Top-1", "p50 ms", "p90 ms", "Speed-up"]
+        + [f"{share} on {host.host}" for host in hosts for share in ("p50 ms", "p90 ms")],
+        [[*_figures(model), *_elsewhere(model, hosts)] for model in record.bench.models],
     )
-    machine = record.bench.environment
+    threads = record.bench.threads
+    machines = [
+        _machine(record.bench.environment, threads),
+        *(f"{_cell(host.host)}: {_machine(host.environment, threads)}" for host in hosts),
+    ]
     parts = [
         f"### compress: {ENDS[record.outcome]}",
         verdicts,
         *(["\n".join(reasons)] if reasons else []),
         figures,
-        f"{_cell(machine.cpu)}, {record.bench.threads} thread(s), "
-        f"ONNX Runtime {machine.packages.get('onnxruntime', '?')}",
+        *machines,
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _machine(machine: Environment, threads: int) -> str:
+    runtime = machine.packages.get("onnxruntime", "?")
+    return f"{_cell(machine.cpu)}, {threads} thread(s), ONNX Runtime {runtime}"
+
+
+def _elsewhere(model: BenchModel, hosts: Sequence[HostTimes]) -> list[str]:
+    """A model's times on other machines."""
+    found: list[str] = []
+    for host in hosts:
+        times = {(row.name, row.precision): (row.p50_ms, row.p90_ms) for row in host.rows}
+        found += map(milliseconds, times.get((model.name, model.precision), (None, None)))
+    return found
 
 
 def _figures(model: BenchModel) -> list[str]:
@@ -106,13 +126,14 @@ def _figures(model: BenchModel) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *([_cell(cell) for cell in row] for row in rows)]
+    lines = [[_cell(cell) for cell in line] for line in (heads, *rows)]
+    lines.insert(1, ["---"] * len(heads))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _cell(text: str) -> str:
     """Text that Markdown shows as it is."""
-    for sign in "\\|*_`<>[]":
+    for sign in "\\|*_`<>[]~$&":
         text = text.replace(sign, f"\\{sign}")
     return " ".join(text.split())
 

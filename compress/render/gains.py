@@ -11,8 +11,10 @@ HURTS = "KD hurts"
 HELPS = "KD helps"
 AVERAGE_HURTS = "averaging hurts"
 AVERAGE_HELPS = "averaging helps"
-ONE_SEED = "One seed: how much other seeds would differ is in no range; --seeds 0,1,2 measures it."
-"""Said below tables where the gain of one seed is judged."""
+ONE_SEED = "One seed: how much other seeds would differ is in no range"
+"""Said below tables that have the gain of one seed."""
+MORE_SEEDS = "; --seeds 0,1,2 measures it"
+"""Said after it, unless a training diverged: then there are other things to do first."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
 
     Args:
         row: The student or control.
-        alone: Whether it is the only seed; one of several has no say of its own.
+        alone: Whether it is the only seed; one of several has no say of its own, nor has the one
+            that is left where those of other seeds diverged.
     """
     return gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high, judged=alone)
 

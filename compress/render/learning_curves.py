@@ -37,11 +37,11 @@ def accuracy(epochs: Sequence[EpochRecord], rows: Sequence[StudentRow], image: F
 def curves(epochs: Sequence[EpochRecord], rows: Sequence[StudentRow], image: Format) -> bytes:
     """The three learning curves side by side under one legend."""
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3 * 4.6, 3.8), layout="constrained")
+        figure = Figure(figsize=(3 * 4.6, 3.6), layout="constrained")
         left, middle, right = figure.subplots(1, 3)
         for axes, draw in ((left, _training_loss), (middle, _validation_loss), (right, _accuracy)):
             _panel_of(draw, epochs, rows)(axes)
-        legend(figure, left, columns=4)
+        legend(figure, left, most_columns=4)
         return rendered(figure, image)
 
 

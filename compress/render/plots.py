@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +24,8 @@ from compress.render.numbers import amount, percent
 from compress.render.tables.distill import teacher_range
 
 MOST_NAMED_CLASSES = 20
+TEACHER_FILLS = ("full", "none", "left", "right")
+"""How the stars of several teachers are told apart."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def accuracy_against_macs(points: Sequence[Point], image: Format) -> bytes:
         [point.label for point in points if point.role == "student"],
         [point.label for point in points if point.role == "control"],
     )
+    teachers = [point.label for point in points if point.role == "teacher"]
+    fills = dict(zip(teachers, cycle(TEACHER_FILLS), strict=False))
     sharing = Counter(point.macs for point in points)
 
     def draw(axes: Axes) -> None:
@@ -100,6 +105,7 @@ def accuracy_against_macs(points: Sequence[Point], image: Format) -> bytes:
                 markersize=13 if mark == "*" else 7,
                 color=look.color,
                 markerfacecolor="white" if point.role == "control" else None,
+                fillstyle=fills.get(point.label, "full"),
                 elinewidth=1.2,
                 capsize=3,
                 label=point.label,
@@ -212,11 +218,12 @@ def _tick(value: float) -> str:
 
 def _write_shares(axes: Axes, shares: NDArray[np.float64]) -> None:
     for (row, column), share in np.ndenumerate(shares):
-        if share >= 0.5:
+        text = f"{share:.0f}"
+        if text != "0":
             axes.text(
                 column,
                 row,
-                f"{share:.0f}",
+                text,
                 ha="center",
                 va="center",
                 fontsize=8,

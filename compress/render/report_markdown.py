@@ -17,7 +17,7 @@ from compress.render.report_figures import (
 )
 from compress.render.report_sheets import MOST_CHANGED, SAMPLES_NOTE, SAMPLES_TITLE, Sheet
 
-SPECIAL = "\\`*_[]<>|#"
+SPECIAL = "\\`*_[]<>|#~$&"
 SAMPLE_SIDE = 96
 """Pixels: smaller samples are enlarged by whole factors, as Markdown cannot do it."""
 

@@ -63,7 +63,7 @@ def accuracy(run: RunReport) -> Sheet:
         (
             _name(row),
             *_accuracies(row),
-            str(gain_of_row(row, alone=not result.summary)),
+            str(gain_of_row(row, alone=result.one_seed)),
             percent(row.agreement),
         )
         for row in in_order(run.rows)
@@ -225,7 +225,7 @@ def comparison(runs: Sequence[RunReport]) -> Sheet:
     )
     note = "Ranges are 95% intervals; ± is one sd over seeds."
     if any(row.kd_gain is not None for run in runs if not run.result.summary for row in run.rows):
-        note += f"\n{ONE_SEED}"
+        note += f"\n{ONE_SEED}."
     return Sheet("All runs", heads, rows, note)
 
 
@@ -236,7 +236,7 @@ def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:
             (
                 row.label,
                 f"{percent(row.top1)} ({percent_range(row.top1_low, row.top1_high)})",
-                str(gain_of_row(row, alone=True)),
+                str(gain_of_row(row, alone=run.one_seed)),
                 amount(row.parameters),
                 amount(row.macs),
             )

@@ -49,7 +49,7 @@ def headlines(run: RunReport) -> list[str]:
                 f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
                 f"{part_of(teacher.parameters, row.parameters)} parameters"
             )
-        gained = _gain_words(gain_of_row(row, alone=True), "with one seed, ")
+        gained = _gain_words(gain_of_row(row, alone=run.one_seed), "with one seed, ")
         sentences.append(f"{text}{gained}.")
     return sentences
 

@@ -53,8 +53,7 @@ def learned_from_others(folder: Path, splits: Splits) -> bool:
     """
     if not (folder / MANIFEST).is_file():
         return False
-    before = read_manifest(folder).inputs.get("data")
-    return before is not None and before.sha256 != splits.sha256
+    return read_manifest(folder).data_sha256 not in (None, splits.sha256)
 
 
 def check_live(config: DistillConfig) -> None:

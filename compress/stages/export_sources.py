@@ -238,11 +238,11 @@ def _run_splits(
         download=True,
         progress=progress,
     )
-    pinned = manifest.inputs.get("data")
-    if pinned is not None and pinned.sha256 != splits.sha256:
+    pinned = manifest.data_sha256
+    if pinned is not None and pinned != splits.sha256:
         raise InputError(
             f"{name} is not the data of run {folder} (sha256 {splits.sha256[:12]}…, "
-            f"expected {pinned.sha256[:12]}…)",
+            f"expected {pinned[:12]}…)",
             hint="give the images it was trained on with --data and --data-dir",
         )
     return splits

@@ -132,9 +132,9 @@ def check_finished(folder: Path, config: DistillConfig) -> None:
     """
     manifest = read_manifest(folder)
     check_way(folder, manifest, config)
-    data = manifest.inputs.get("data")
     if config.soft_labels is not None and not config.teacher:
-        stored = stored_for(config.soft_labels, data.sha256) if data is not None else []
+        images = manifest.data_sha256
+        stored = [] if images is None else stored_for(config.soft_labels, images)
         others = [members_of_store(one.key, one.description().weights_sha256) for one in stored]
         if others and not any(_same(manifest, members) for members in others):
             raise _another(folder, _pinned(manifest)[0], others[0])

@@ -28,6 +28,7 @@ from compress.records.distill import DistillRecord
 from compress.records.run import RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
+from compress.stages.networks import check_model_settings
 from compress.training.device import accelerator_name
 from compress.training.distributed import World
 from compress.training.results import read_diverged
@@ -211,7 +212,7 @@ def _check_pictures(
     Raises:
         InputError: They changed.
     """
-    before = manifest.inputs.get("data")
+    before = manifest.data_sha256
     if before is None or data.is_named(config.data):
         return
     try:
@@ -219,10 +220,10 @@ def _check_pictures(
     except (InputError, ConfigError, MachineError) as error:
         progress.note(f"{config.data} is not compared with what {folder} learned from: {error}")
         return
-    if now != before.sha256:
+    if now != before:
         raise InputError(
             f"the pictures of {config.data} changed since {folder} was trained on them (sha256 "
-            f"{now[:12]}…, expected {before.sha256[:12]}…)",
+            f"{now[:12]}…, expected {before[:12]}…)",
             hint="bring the old ones back, or begin anew with --restart or another --run-dir",
         )
 
@@ -258,6 +259,9 @@ def open_run(
         InputError: Another process holds it, or it cannot be written.
     """
     data.check(config.data)
+    check_model_settings(config)
+    if isinstance(config, DistillConfig) and config.teacher_training is not None:
+        check_model_settings(config.teacher_training)
     taken: list[Run] = []
 
     def take() -> None:
@@ -369,6 +373,7 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig, world: World) -> 
 
     def first() -> str:
         run.pin("data", config.data, splits.sha256)
+        run.pin("test images", config.data, splits.test.sha256)
         return splits.sha256
 
     if world.agree(world.from_main(first) != splits.sha256):

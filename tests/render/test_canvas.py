@@ -1,6 +1,7 @@
 """The look of figures, and their bytes."""
 
 import io
+import re
 
 import pytest
 from matplotlib.axes import Axes
@@ -50,6 +51,30 @@ def test_a_control_has_the_colour_of_its_student() -> None:
     assert found["c-control"] == Shade(INK)
 
 
+def test_a_name_that_holds_control_itself_keeps_its_controls_colour() -> None:
+    found = shades(["my-controller", "x"], ["my-controller-control", "x-control-lr0.1"])
+    assert found["my-controller-control"] == found["my-controller"]
+    assert found["x-control-lr0.1"].color == INK, "the x of lr0.1 is not drawn"
+
+
+def test_long_names_are_broken_and_none_is_cut() -> None:
+    name = "small_cnn-" + "-".join(f"option{number}-0.{number}" for number in range(9))
+
+    def long(axes: Axes) -> None:
+        for number in range(3):
+            axes.plot([1, 2], [number, number], label=f"{number}-{name}")
+
+    text = single(long, "svg").decode()
+    words = re.findall(r">([^<>\n]+)</text>", text)
+    assert max(map(len, words)) <= 56
+    assert "".join(words).count(name) == 3
+    with (
+        Image.open(io.BytesIO(single(draw, "png"))) as short,
+        Image.open(io.BytesIO(single(long, "png"))) as tall,
+    ):
+        assert tall.height > short.height + 100
+
+
 def test_controls_of_several_students_each_differ() -> None:
     """A sweep of alpha over two students has one control for each, with the colour of none."""
     found = shades(["a-a0.5", "a-a0.9", "b-a0.5", "b-a0.9"], ["a-control", "b-control"])
@@ -64,6 +89,7 @@ def test_a_control_has_the_dashes_of_no_student() -> None:
     looks = [Shade(INK, turn) for turn in range(4)]
     controls = {look.dashes(control=True) for look in looks}
     assert len(controls) == 4
+    assert len({look.dashes(control=False) for look in looks}) == 4
     assert not controls & {look.dashes(control=False) for look in looks}
 
 

@@ -4,9 +4,10 @@ from xml.etree import ElementTree
 
 import pytest
 
+from compress.records.bench import HostRow, HostTimes
 from compress.records.gate import GateRecord
 from compress.render.files import annotations, in_github_actions, junit, markdown
-from tests.fake_bench import check, verdicts
+from tests.fake_bench import MACHINE, check, record, row, verdicts
 
 FAILED = check(name="max-p90-ms", outcome="fail", unit="ms", value=5.1, low=5.0, high=5.2,
                limit=4.0, reason="p90 5.1 ms, at most 4 ms allowed")  # fmt: skip
@@ -77,9 +78,23 @@ def test_markdown_shows_verdicts_reasons_and_figures() -> None:
     assert "Example CPU, 1 thread(s), ONNX Runtime 1.31.1" in text
 
 
+def test_markdown_names_the_machine_that_the_times_are_from() -> None:
+    there = HostTimes(
+        host="pi",
+        rows=(HostRow(name="small", precision="int8", p50_ms=12.34, p90_ms=15.6),),
+        ruler_sha256="r",
+        environment=MACHINE.model_copy(update={"cpu": "Cortex-A72"}),
+    )
+    bench = record(row(precision="int8", p50_ms=None, p90_ms=None), hosts=(there,))
+    text = markdown(verdicts(check()).model_copy(update={"bench": bench}))
+    assert "| p50 ms on pi | p90 ms on pi |" in text
+    assert "| 12.3 | 15.6 |" in text
+    assert "pi: Cortex-A72, 1 thread(s), ONNX Runtime 1.31.1" in text
+
+
 def test_markdown_shows_names_as_they_are() -> None:
-    text = markdown(verdicts(check(row="a|b*c_d<script> int8")))
-    assert r"a\|b\*c\_d\<script\> int8" in text
+    text = markdown(verdicts(check(row="a|b*c_d<script> $x$ ~~y~~ &lt; int8")))
+    assert r"a\|b\*c\_d\<script\> \$x\$ \~\~y\~\~ \&lt; int8" in text
 
 
 def test_every_table_row_of_the_markdown_has_its_heads_columns() -> None:

@@ -79,7 +79,8 @@ def test_stored_labels_are_all_it_takes() -> None:
     assert files(Path("without")) == files(Path("with"))
     assert f"soft labels {the_store().name}, views in float32; nothing else is" in notes.text
     assert record.teacher == named.teacher.model_copy(update={"seconds": 0.0})
-    assert read_manifest(Path("without")).inputs.keys() == {"data", "teacher"}
+    inputs = read_manifest(Path("without")).inputs
+    assert inputs.keys() == {"data", "test images", "teacher"}
     assert record.run == "without"
 
 

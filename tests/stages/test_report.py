@@ -15,7 +15,8 @@ from compress.errors import InputError
 from compress.models import registry as models
 from compress.models import weights
 from compress.records.report import ReportRecord, RunReport
-from compress.runs import MANIFEST, RECORD
+from compress.records.run import InputRecord
+from compress.runs import MANIFEST, RECORD, read_manifest
 from compress.stages.report import MOST_STUDENTS, report
 from tests.fake_run import CLASSES, make_run
 from tests.notes import Notes
@@ -90,6 +91,20 @@ def test_other_images_of_the_same_name_are_not_shown(workspace: Path) -> None:
     assert read(folder).notes == (
         "sample images are left out: digits test is not what the run was tested on",
     )
+
+
+def test_pictures_that_changed_are_not_shown_though_their_labels_are_the_same(
+    workspace: Path,
+) -> None:
+    images = registry.load_test("digits")
+    folder = make_run(Path("runs") / "digits", data="digits", labels=images.labels)
+    manifest = read_manifest(folder)
+    left_out = "sample images are left out: digits test is not what the run was tested on"
+    for sha256, notes in ((images.sha256, ()), ("0" * 64, (left_out,))):
+        pinned = {**manifest.inputs, "test images": InputRecord(source="digits", sha256=sha256)}
+        changed = manifest.model_copy(update={"inputs": pinned})
+        (folder / "manifest.json").write_text(changed.to_json())
+        assert read(folder).notes == notes
 
 
 def test_classes_are_called_what_the_weights_call_them(run: Path) -> None:

@@ -166,7 +166,7 @@ def test_both_ways_to_a_teacher_pin_the_same() -> None:
     taught(soft_labels="a", run_dir="stored")
     named, stored = (read_manifest(Path(run)) for run in ("named", "stored"))
     assert named.inputs["teacher"].sha256 == stored.inputs["teacher"].sha256
-    assert named.inputs.keys() == stored.inputs.keys() == {"data", "teacher"}
+    assert named.inputs.keys() == stored.inputs.keys() == {"data", "test images", "teacher"}
     assert named.choices["soft labels"] == stored.choices["soft labels"]
 
 

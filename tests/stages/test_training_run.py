@@ -88,7 +88,7 @@ def test_resume_compares_of_an_augmentation_what_is_given(tmp_path: Path) -> Non
         return resumed(build(TrainConfig, *layers("train", flags)), flags, "train")
 
     assert resume(flip="true", cutout="16").augmentation == config.augmentation
-    with pytest.raises(ConfigError, match=r"--augmentation\.cutout is 16 in the run, 8 now") as e:
+    with pytest.raises(ConfigError, match=r"augmentation\.cutout is 16 in the run, 8 now") as e:
         resume(flip="true", cutout="8")
     assert "flip" not in e.value.message
 
@@ -103,9 +103,7 @@ def test_resume_compares_of_a_sweep_the_keys_given(tmp_path: Path) -> None:
         return resumed(distill_config(flags), flags, "distill")
 
     assert resume(alpha=[0.5, 1]).sweep == config.sweep
-    with pytest.raises(
-        ConfigError, match=r"--sweep\.alpha is \[0\.5, 1\] in the run, \[0\.3\] now"
-    ):
+    with pytest.raises(ConfigError, match=r"sweep\.alpha is \[0\.5, 1\] in the run, \[0\.3\] now"):
         resume(alpha=[0.3])
 
 
@@ -185,21 +183,21 @@ def test_resume_with_the_recipe_of_the_run_goes_on(tmp_path: Path, command: Any)
             "train",
             "learning-rate = 0.2",
             "learning-rate = 0.3",
-            "--model-settings.small-cnn.learning-rate is 0.2 in the run, 0.3 now",
+            "model_settings.small_cnn.learning-rate is 0.2 in the run, 0.3 now",
         ),
         (
             "distill",
             "crop_padding = 1",
             "crop_padding = 2",
-            "--augmentation.crop-padding is 1 in the run, 2 now",
+            "augmentation.crop_padding is 1 in the run, 2 now",
         ),
         (
             "distill",
             "temperature = [2, 4]",
             "temperature = [2, 8]",
-            "--sweep.temperature is [2, 4] in the run, [2, 8] now",
+            "sweep.temperature is [2, 4] in the run, [2, 8] now",
         ),
-        ("distill", "epochs = 7", "epochs = 8", "--teacher-training.epochs is 7 in the run, 8 now"),
+        ("distill", "epochs = 7", "epochs = 8", "teacher_training.epochs is 7 in the run, 8 now"),
     ],
 )
 def test_resume_with_a_recipe_that_differs_names_the_difference(

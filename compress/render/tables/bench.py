@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from compress.records.bench import BenchModel, BenchRecord, Difference, HostTimes
+from compress.records.bench import BenchModel, BenchRecord, Difference, HostTimes, Times
 from compress.render.numbers import (
     ABSENT,
     amount,
@@ -69,7 +69,14 @@ def caption(record: BenchRecord) -> str:
             )
         if model.fp32_difference is not None:
             lines.append(difference_line(model.label, model.fp32_difference))
-    if any(model.unstable for model in record.models):
+    lines += [
+        f"{row.name} {row.precision}: latency not measured on {host.host}: {row.not_timed}."
+        for host in record.hosts
+        for row in host.rows
+        if row.not_timed
+    ]
+    there = (row for host in record.hosts for row in host.rows)
+    if any(times.unstable for times in (*record.models, *there)):
         lines.append("~ unstable: the times vary too much, or are too few, to rely on.")
     lines += [f"{h.host}: {h.environment.cpu}, {h.environment.system}." for h in record.hosts]
     return "\n".join(lines)
@@ -122,9 +129,9 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.{digits}f}"
 
 
-def _median(model: BenchModel) -> Text:
-    text = Text(milliseconds(model.p50_ms))
-    if model.unstable and model.p50_ms is not None:
+def _median(times: Times) -> Text:
+    text = Text(milliseconds(times.p50_ms))
+    if times.unstable and times.p50_ms is not None:
         text = Text("~" + text.plain, style="yellow")
     return text
 
@@ -189,10 +196,8 @@ def _models(record: BenchRecord) -> FirstThatFits:
 
 
 def _host_column(host: HostTimes) -> _Column:
-    medians = {(row.name, row.precision): row.p50_ms for row in host.rows}
-    return _Column(
-        f"p50 on\n{host.host}", lambda m: milliseconds(medians.get((m.name, m.precision)))
-    )
+    timed = {(row.name, row.precision): _median(row) for row in host.rows}
+    return _Column(f"p50 on\n{host.host}", lambda m: timed.get((m.name, m.precision), Text(ABSENT)))
 
 
 def _layout(columns: Sequence[_Column], models: Sequence[BenchModel]) -> Table:

@@ -15,6 +15,7 @@ from compress.render.gains import (
     AVERAGE_HURTS,
     HELPS,
     HURTS,
+    MORE_SEEDS,
     NOISE,
     ONE_SEED,
     TWO_SEEDS,
@@ -89,7 +90,7 @@ def notes(record: DistillRecord) -> str:
         "last: at the last epoch. Ranges are 95% intervals (Wilson"
         + ("; KD gain: points over the control, paired by image)." if gains else ")."),
     ]
-    if any(row.kd_gain_images_low is not None for row in record.summary):
+    if any(row.kd_gain_images_low is not None and row.kd_gain_pairs != 1 for row in record.summary):
         lines.append(
             "The range of a mean KD gain holds two errors: over seeds (Student's t) and over test "
             "images."
@@ -103,8 +104,13 @@ def notes(record: DistillRecord) -> str:
             "The teacher comes from outside: it may have been trained on the validation images."
         )
     judged = judged_gains(record)
-    if gains and not record.summary and not record.diverged:
-        lines.append(ONE_SEED)
+    if gains and not record.summary:
+        lines.append(f"{ONE_SEED}{'' if record.diverged else MORE_SEEDS}.")
+    if any(row.kd_gain_pairs not in (None, row.seeds) for row in record.summary):
+        lines.append(
+            "A mean KD gain is over the seeds whose student and control were both trained to the "
+            "end."
+        )
     if any(one.verdict == TWO_SEEDS for one in judged):
         lines.append(
             "Two seeds hardly show how much others would differ; --seeds 0,1,2 shows more."
@@ -125,7 +131,7 @@ def chance(judged: Sequence[Gain]) -> list[str]:
 def judged_gains(record: DistillRecord) -> list[Gain]:
     """The gains that have a say: means over seeds where there are several, else of each student."""
     gains = [gain_over_seeds(row) for row in record.summary] or [
-        gain_of_row(row, alone=True) for row in record.students
+        gain_of_row(row, alone=record.one_seed) for row in record.students
     ]
     return [one for one in gains if one.verdict]
 
@@ -204,7 +210,7 @@ def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
         "gain": _Column(
             "KD gain\npoints",
             _nothing,
-            lambda s: gain_cell(gain_of_row(s, alone=not record.summary), joint),
+            lambda s: gain_cell(gain_of_row(s, alone=record.one_seed), joint),
         ),
         "epoch": _Column("best\nepoch", _nothing, lambda s: str(s.selected_epoch)),
         "agreement": _Column("agrees\n%", _nothing, lambda s: percent(s.agreement)),

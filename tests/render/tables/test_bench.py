@@ -94,13 +94,20 @@ def test_forms_are_compared_in_words() -> None:
 def test_another_machine_is_one_more_column() -> None:
     there = HostTimes(
         host="pi",
-        rows=(HostRow(name="small", precision="fp32", p50_ms=12.34),),
+        rows=(
+            HostRow(name="small", precision="fp32", p50_ms=12.34),
+            HostRow(name="big", precision="fp32", p50_ms=99.0, unstable=True),
+            HostRow(name="small", precision="int8", not_timed="it saturates there"),
+        ),
         ruler_sha256="r",
         environment=MACHINE.model_copy(update={"cpu": "Cortex-A72"}),
     )
-    shown = render(record(row(), hosts=(there,)), 120)
+    shown = render(record(row(), row("other"), hosts=(there,)), 120)
     assert line(shown, "small")[-1] == "12.3"
-    assert line(shown, "big")[-1] == "-"
+    assert line(shown, "big")[-1] == "~99.0"
+    assert line(shown, "other")[-1] == "-"
+    assert "small int8: latency not measured on pi: it saturates there." in shown
+    assert "~ unstable" in shown
     assert "pi: Cortex-A72" in shown
 
 

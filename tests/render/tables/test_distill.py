@@ -220,6 +220,34 @@ def test_who_diverged_has_a_line_below_the_rows() -> None:
     assert max(shown.index(row.label) for row in ROWS) < line < shown.index("Top-1 in per cent")
 
 
+def test_one_seed_is_judged_with_a_caveat_though_another_student_diverged() -> None:
+    gone = DivergedRow(
+        label="wild", model="small_cnn", seed=0, role="student", epoch=3, reason="the loss is NaN"
+    )
+    beside = render(table(record(ROWS, diverged=(gone,))), 240)
+    assert "One seed: how much other seeds would differ is in no range.\n" in beside
+    assert "within noise" in beside
+    of_others = gone.model_copy(update={"seed": 1})
+    left = render(table(record(ROWS, diverged=(of_others,))), 240)
+    assert "One seed: how much other seeds would differ is in no range.\n" in left
+    assert "within noise" not in left
+
+
+def test_a_mean_gain_says_what_it_is_over() -> None:
+    both = "The range of a mean KD gain holds two errors"
+    fewer = "over the seeds whose student and control were both trained to the end"
+    ends = {"kd_gain_images_low": -0.01, "kd_gain_images_high": 0.02}
+    spread = {**ends, "kd_gain_seeds_low": -0.01, "kd_gain_seeds_high": 0.02}
+    for changes, has_both, has_fewer in (
+        ({**spread, "kd_gain_pairs": 3}, True, False),
+        ({**spread, "kd_gain_pairs": 2}, True, True),
+        ({**ends, "kd_gain_pairs": 1}, False, True),
+    ):
+        row = summary_row("small_cnn-kd", seeds=3, **changes)
+        shown = render(table(record(ROWS, summary=(row,))), 240)
+        assert (both in shown, fewer in shown) == (has_both, has_fewer)
+
+
 def test_one_seed_that_is_left_is_a_mean_without_a_spread() -> None:
     left = summary_row("small_cnn-kd", seeds=1, top1_mean=0.9, top1_sd=None, last_top1_sd=None)
     shown = render(table(record(ROWS, summary=(left,))))
