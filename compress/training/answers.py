@@ -170,12 +170,15 @@ class Teaching:
             MachineError: Not even those of one image fit into memory.
         """
         found: dict[str, Tensor] = {}
-        for folded, paths in self._taps.items():
-            network, normalize = self._live[folded]
-            parts = in_parts(partial(_outputs, network, normalize, paths), batch.images)
-            for path in paths:
-                each = [part[path] for part in parts]
-                found[path] = each[0] if len(each) == 1 else torch.cat(each)
+        if self._teacher is None or not self._taps:
+            return found
+        with self._teacher.spent.running():
+            for folded, paths in self._taps.items():
+                network, normalize = self._live[folded]
+                parts = in_parts(partial(_outputs, network, normalize, paths), batch.images)
+                for path in paths:
+                    each = [part[path] for part in parts]
+                    found[path] = each[0] if len(each) == 1 else torch.cat(each)
         return found
 
 

@@ -1,6 +1,7 @@
 """Which device to compute on, and what must be said to it."""
 
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -43,6 +44,10 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+MOST_MARKS = 1000
+"""Blocks of work on a CUDA device that may wait for their times to be added up."""
+
+
 class Stopwatch:
     """Adds up the time a device spends on blocks of work, without making anybody wait for it.
 
@@ -57,7 +62,7 @@ class Stopwatch:
     def __init__(self, device: torch.device, seconds: float = 0.0) -> None:
         self._device = device
         self._seconds = seconds
-        self._marks: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._marks: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -72,15 +77,25 @@ class Stopwatch:
         yield
         end.record()
         self._marks.append((begin, end))
+        if len(self._marks) >= MOST_MARKS:
+            self._settle(wait=False)
 
     @property
     def seconds(self) -> float:
         """The time of all blocks; waits for the last of them to be done."""
-        for begin, end in self._marks:
+        self._settle(wait=True)
+        return self._seconds
+
+    def _settle(self, *, wait: bool) -> None:
+        """Add up the blocks that are done; those that are not only where somebody waits."""
+        while self._marks and (wait or _is_done(self._marks[0][1])):
+            begin, end = self._marks.popleft()
             end.synchronize()
             self._seconds += begin.elapsed_time(end) / 1000
-        self._marks.clear()
-        return self._seconds
+
+
+def _is_done(event: torch.cuda.Event) -> bool:
+    return bool(event.query())  # type: ignore[no-untyped-call]
 
 
 def _event() -> torch.cuda.Event:

@@ -1,6 +1,5 @@
 """Teachers: loaded from weights, made fast, and asked about whole views."""
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -20,7 +19,7 @@ from compress.errors import ConfigError, MachineError
 from compress.models import cost
 from compress.models.folding import fold_batchnorm
 from compress.records.soft_labels import TeacherDescription
-from compress.training.device import placed, synchronize
+from compress.training.device import Stopwatch, placed, synchronize
 from compress.training.distributed import World
 from compress.training.formats import Format, fastest, recalled, remembered, teacher_candidates
 from compress.training.inputs import Normalize, TrainingImages, as_tensor
@@ -99,12 +98,17 @@ class Teacher:
     ) -> None:
         self.members = tuple(members)
         self.trust = Trust()
-        self.seconds = 0.0
+        self.spent = Stopwatch(device)
         self._splits = splits
         self._device = device
         self.batch_size = max(batch_size, AT_ONCE[device.type])
         self._world = world
         self._loaded: tuple[Member, Format, Callable[[Tensor], Tensor]] | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The device's time for forward passes so far; waits for it."""
+        return self.spent.seconds
 
     @property
     def name(self) -> str:
@@ -220,12 +224,11 @@ class Teacher:
 
     def evaluation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """float32 logits of the plain validation and test images, (images, classes) each."""
-        begin = time.perf_counter()
-        logits = [
-            self._answers(as_tensor(split, self._device), FLOAT32)
-            for split in (self._splits.validation, self._splits.test)
-        ]
-        self.seconds += time.perf_counter() - begin
+        with self.spent.running():
+            logits = [
+                self._answers(as_tensor(split, self._device), FLOAT32)
+                for split in (self._splits.validation, self._splits.test)
+            ]
         return logits[0], logits[1]
 
     def answer(
@@ -238,7 +241,6 @@ class Teacher:
             view: Their augmentation; with mixing, the teacher sees the mixed images.
             advance: Told how many images were answered.
         """
-        begin = time.perf_counter()
         rows = torch.arange(images.count)[self._world.share(images.count)]
 
         def parts() -> Iterator[Tensor]:
@@ -248,13 +250,12 @@ class Teacher:
 
         mine, failed = np.empty((0, self._splits.classes), np.float32), None
         try:
-            mine = self._average(parts, self.trust.format)
+            with self.spent.running():
+                mine = self._average(parts, self.trust.format)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             failed = error
         self._world.fail_together(failed)
-        logits = self._world.gather_rows(mine)
-        self.seconds += time.perf_counter() - begin
-        return logits
+        return self._world.gather_rows(mine)
 
     def describe(
         self, validation: NDArray[np.float32], test: NDArray[np.float32]

@@ -181,6 +181,16 @@ def test_a_convolution_is_tapped_before_its_batchnorm(tmp_path: Path) -> None:
     assert torch.equal(features["stage1"], alone.features(batch)["stage1"])
 
 
+def test_a_live_teachers_time_counts(tmp_path: Path) -> None:
+    asked = teacher(tmp_path)
+    live = teaching(tmp_path, asked)
+    assert live.features(a_batch()) == {}
+    assert asked.seconds == 0
+    live.tap(("stage1",))
+    live.features(a_batch())
+    assert asked.seconds > 0
+
+
 def test_no_labels_are_asked_for_where_no_loss_reads_them(tmp_path: Path) -> None:
     """For controls, and for losses on features alone."""
     asked = teacher(tmp_path)

@@ -93,6 +93,41 @@ def test_a_block_that_fails_is_not_counted() -> None:
     assert watch.seconds == 0
 
 
+def test_a_stopwatch_of_many_blocks_waits_for_none_that_runs_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Events of a device that has done all blocks but the last three; each took 2 ms."""
+
+    class Event:
+        done, made = True, 0
+
+        def __init__(self) -> None:
+            Event.made += 1
+            self.done = Event.made <= 2 * (device.MOST_MARKS - 3)
+
+        def record(self) -> None:
+            pass
+
+        def query(self) -> bool:
+            return self.done
+
+        def synchronize(self) -> None:
+            self.done = True
+
+        def elapsed_time(self, end: "Event") -> float:
+            assert end.done
+            return 2.0
+
+    monkeypatch.setattr(device, "_event", Event)
+    watch = device.Stopwatch(torch.device("cuda"))
+    for _ in range(device.MOST_MARKS):
+        with watch.running():
+            pass
+    assert len(watch._marks) == 3
+    assert watch.seconds == pytest.approx(device.MOST_MARKS * 0.002)
+    assert not watch._marks
+
+
 @pytest.mark.gpu
 def test_a_stopwatch_counts_the_work_of_cuda_and_not_its_launch() -> None:
     found = device.pick_device("cuda")
