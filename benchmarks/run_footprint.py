@@ -166,11 +166,14 @@ def measured(asked: argparse.Namespace, folder: Path, command: str) -> Footprint
     names = folder / "modules.txt"
     starts, bare = [], []
     for _ in range(asked.starts):
+        disturbed |= busy_before()
         start = told_by(folder, "run", "first", *arguments, expected=130)
         starts.append(start["first_step_seconds"])
         names.write_text("\n".join(start["modules"]), encoding="utf-8")
         bare.append(told_by(folder, "imports", names))
+    disturbed |= busy_before()
     told = told_by(folder, "run", "all", *arguments)
+    disturbed |= busy_before()
     names.write_text("\n".join(told["modules"]), encoding="utf-8")
     imported = told_by(folder, "imports", names)["peak_bytes"]
     if at_hand(folder / "cache") != ready:
@@ -255,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if record.disturbed:
         print("others used the processor: these times are no measurement")
     print(f"{record.student} in {record.format}, {record.threads} threads; written to {out}")
-    return 0 if record.met else 1
+    return 0 if record.met and not record.disturbed else 1
 
 
 if __name__ == "__main__":

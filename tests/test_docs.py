@@ -1,19 +1,26 @@
 """The documentation says what the program does: commands, options, defaults."""
 
 import importlib
+import io
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
+from typer.main import get_command
 
+from compress.cli.app import app, register
+from compress.cli.output import LOG_WIDTH
 from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
 from compress.config.gate import GateConfig
 from compress.records.bench import BenchRecord
+from compress.records.distill import DistillRecord
 from compress.records.footprint import FootprintRecord
 from compress.records.throughput import ThroughputRecord
+from compress.render.tables.distill import table as distill_table
 from tests.conftest import ROOT
 from tests.scripts import load_script
 
@@ -114,6 +121,15 @@ def test_the_readme_states_the_speeds_of_a_record(ours: str) -> None:
     assert any(stated in text for stated in ranges), f"none of {ranges} in README.md"
 
 
+def test_the_readme_shows_the_table_of_a_record_as_a_log_has_it() -> None:
+    record = DistillRecord.read(ROOT / "benchmarks" / "records" / "readme-distill.json")
+    console = Console(file=io.StringIO(), width=LOG_WIDTH)
+    console.print(distill_table(record))
+    assert isinstance(console.file, io.StringIO)
+    shown = [line.rstrip().removeprefix(" ") for line in console.file.getvalue().splitlines()]
+    assert "\n".join(shown).rstrip() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_page_of_machines_states_the_footprints_of_the_records() -> None:
     written = (DOCS / "machines.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "benchmarks" / "records").glob("run_footprint-*.json")):
@@ -143,10 +159,18 @@ def test_every_command_and_option_is_documented(
     section = section.partition("\n## ")[0]
     assert found
     assert make_commands.commands()[command].__doc__, f"compress {command} has no help"
+    heads = re.findall(r"^\| ((?:[^|\\]|\\.)*) \|", section, re.MULTILINE)
     for parameter in commands[command]:
+        assert parameter.help, f"compress {command} {parameter.names} has no help"
         for name in parameter.names:
             assert f"`{name}".replace("|", "\\|") in section or f"`{name}" in section
-        assert parameter.help, f"compress {command} {parameter.names} has no help"
+    register()
+    typed = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    options = [one for one in typed if one.param_type_name == "option" and one.name != "help"]
+    assert options
+    for option in options:
+        for name in (*option.opts, *option.secondary_opts):
+            assert any(re.search(rf"{name}(?![A-Za-z0-9-])", head) for head in heads), name
 
 
 def test_the_commands_are_those_of_the_contract(commands: dict[str, list[Any]]) -> None:

@@ -82,10 +82,10 @@ def test_every_recipe_names_its_record(script: Any) -> None:
     }
 
 
-def test_no_record_names_a_place_of_a_machine(script: Any) -> None:
-    for kept in script.read_records(RECORDS):
-        text = kept.to_json()
-        assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text]
+@pytest.mark.parametrize("path", sorted(RECORDS.glob("*.json")), ids=lambda path: path.stem)
+def test_no_record_names_a_place_of_a_machine(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert not [place for place in ("/home/", "/root/", "/tmp/", "/work/") if place in text]
 
 
 def test_one_seed_has_the_interval_over_images_and_its_verdict(script: Any) -> None:
