@@ -17,6 +17,13 @@ ROOT = Path(__file__).parent.parent
 CALLER = dict(os.environ)
 """The environment the tests were started in, for the few that need the real one."""
 
+FROM_OUTSIDE = (
+    *("COMPRESS_DATA", "COMPRESS_TEACHERS", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"),
+    *("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "TORCH_HOME"),
+    *("COLUMNS", "FORCE_COLOR", "NO_COLOR", "PY_COLORS", "TERMINAL_WIDTH"),
+)
+"""Variables of a shell, a CI job or torchrun that change what commands do or show."""
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # one process per core: more threads than cores would wait for each other
     os.environ["OMP_NUM_THREADS"] = "1"
@@ -43,7 +50,10 @@ def _private_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(home / ".cache"))
         # one font cache for all: matplotlib takes seconds to build it
         patch.setenv("MPLCONFIGDIR", str(home / "matplotlib"))
-        patch.delenv("COMPRESS_DATA", raising=False)
+        # fixtures of whole modules come before the cache that each test has to itself
+        patch.setenv("COMPRESS_CACHE", str(home / "compress"))
+        for variable in FROM_OUTSIDE:
+            patch.delenv(variable, raising=False)
         yield
 
 

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -251,5 +250,6 @@ def test_help_starts_nearly_as_fast_as_a_bare_program(device: Device, tmp_path: 
             begin = time.perf_counter()
             device.run(*command)
             seconds[name].append(time.perf_counter() - begin)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    assert medians["compress"] <= 1.3 * medians["bare"], medians
+    # what else runs only ever adds time
+    fastest = {name: min(values) for name, values in seconds.items()}
+    assert fastest["compress"] <= 1.3 * fastest["bare"], fastest

@@ -6,8 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
+from compress.config.gate import THRESHOLDS
 from tests.conftest import RunCli
-from tests.fake_bench import record, row
+from tests.fake_bench import ratio, record, row
 from tests.tiny_models import coloured_images, write_export, write_folder
 
 
@@ -75,6 +76,36 @@ def test_no_threshold_ends_with_2(run_cli: RunCli, here: Path) -> None:
     finished = run_cli("gate", "demo", cwd=here)
     assert (finished.code, finished.stdout) == (2, "")
     assert "set at least one of --min-top1" in finished.stderr
+
+
+@pytest.mark.parametrize("name", THRESHOLDS)
+def test_each_limit_of_the_command_line_is_judged(
+    invoke: RunCli, here: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for file in ("bench.json", "old.json"):
+        (here / file).write_text(record(row(), row(precision="int8")).to_json())
+    monkeypatch.chdir(here)
+    flag = name.replace("_", "-")
+    finished = invoke(
+        *("gate", "bench.json", "--baseline", "old.json"), f"--{flag}", 0.5, "--json", "-"
+    )
+    # an allowance above 1 is judged as what it allows
+    limit = 1.5 if name == "max_latency_regression" else 0.5
+    checks = json.loads(finished.stdout)["checks"]
+    assert {(check["name"], check["limit"]) for check in checks} == {(flag, limit)}
+
+
+def test_the_reference_of_the_latency_ratio_is_chosen(
+    invoke: RunCli, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    int8 = row(precision="int8", fp32_ratio=ratio(0.6, to="small fp32"))
+    (here / "bench.json").write_text(record(row(), int8).to_json())
+    monkeypatch.chdir(here)
+    judged = ("gate", "bench.json", "--precision", "int8", "--max-latency-ratio", 0.5)
+    assert invoke(*judged).code == 0, "0.25 of the teacher"
+    finished = invoke(*judged, "--latency-reference", "fp32", "--json", "-")
+    assert finished.code == 1
+    assert [check["value"] for check in json.loads(finished.stdout)["checks"]] == [0.6]
 
 
 def test_a_limit_of_zero_is_a_limit(run_cli: RunCli, here: Path) -> None:
@@ -169,11 +200,15 @@ def test_json_is_the_only_output_and_the_verdict_still_counts(run_cli: RunCli, h
 def test_a_reader_that_leaves_does_not_turn_a_failure_into_a_pass(
     run_cli: RunCli, here: Path
 ) -> None:
+    """Of one stream, as `| head` leaves it, or of both, as `2>&1 | head` does."""
     closed = "import os\nread, write = os.pipe()\nos.close(read)\nos.dup2(write, 1)\n"
-    finished = run_cli(*JUDGED, "--min-top1", 0.9, "--quiet", cwd=here, code=closed)
-    assert finished.code == 1, finished.stderr
-    passed = run_cli(*JUDGED, "--min-top1", 0.1, "--quiet", cwd=here, code=closed)
-    assert passed.code == 0, passed.stderr
+    for code in (closed, f"{closed}os.dup2(write, 2)\n"):
+        finished = run_cli(*JUDGED, "--min-top1", 0.9, "--junit", "j.xml", cwd=here, code=code)
+        assert finished.code == 1, finished.stderr
+        assert (here / "j.xml").is_file()
+        (here / "j.xml").unlink()
+        assert run_cli(*JUDGED, "--min-top1", 0.1, cwd=here, code=code).code == 0
+        assert run_cli("gate", "gone", "--min-top1", 0.1, cwd=here, code=code).code == 3
 
 
 def test_it_runs_where_there_is_no_torch_and_no_onnx(run_cli: RunCli, here: Path) -> None:

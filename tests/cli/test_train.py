@@ -66,6 +66,24 @@ def test_a_run_begun_with_other_options_is_refused_and_left_alone(
     assert (place / "mine" / "manifest.json").read_bytes() == before
 
 
+def test_a_run_is_named_to_go_on_and_begun_anew_only_where_that_is_said(
+    workspace: Path,
+) -> None:
+    asked = (*QUICK[:-2], "--run-dir", "r", "--augment", "flip=true")
+    assert call_program("train", *asked).code == 0
+    manifest = workspace / "r" / "manifest.json"
+    assert json.loads(manifest.read_text())["config"]["augmentation"]["flip"] is True
+    weights = workspace / "r" / "students" / "small_cnn.safetensors"
+    written = weights.stat().st_mtime_ns
+    resumed = call_program("train", "--resume", "r")
+    assert (resumed.code, weights.stat().st_mtime_ns) == (0, written)
+    refused = call_program("train", "--resume", "r", "--batch-size", 32)
+    assert refused.code == 2
+    assert "--batch-size is" in refused.stderr
+    assert call_program("train", *asked, "--restart").code == 0
+    assert weights.stat().st_mtime_ns > written
+
+
 def test_other_ranks_of_torchrun_tell_nothing_and_draw_nothing(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

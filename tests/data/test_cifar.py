@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import shutil
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -114,6 +115,27 @@ def test_places_are_searched_in_order(tmp_path, monkeypatch):
     small = publish(CIFAR10[0], tmp_path / "variable")
     assert read((small,), "test", tmp_path / "named").count == ROWS
     assert read((small,), "test", None).count == ROWS
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_what_is_nowhere_is_downloaded_once(tmp_path, monkeypatch, named):
+    monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("COMPRESS_DATA", raising=False)
+    small = publish(CIFAR10[0], tmp_path / "origin")
+    fetched = []
+
+    def fetch(archive, root, *, progress):
+        fetched.append((archive, root))
+        shutil.copytree(tmp_path / "origin" / small.folder, root / small.folder)
+
+    monkeypatch.setattr("compress.data.cifar.downloads.fetch", fetch)
+    data_dir = tmp_path / "named" if named else None
+    for split, files in (("test", 1), ("train", 5)):
+        found = cifar.read(
+            (small, CIFAR10[1]), split, data_dir=data_dir, download=True, progress=Silent()
+        )
+        assert found.count == files * ROWS
+    assert fetched == [(small.archive, data_dir or tmp_path / "cache" / "data")]
 
 
 def test_where_a_user_once_found_the_data_is_searched_last(tmp_path, monkeypatch):

@@ -141,7 +141,7 @@ def test_a_baseline_artifact_is_measured_in_the_same_call(
     seen = spy(monkeypatch)
     slower = tmp_path / "slower"
     write_classifier(slower / "model.onnx", name="small", work=40)
-    found = run(slower, baseline=str(export / "small"), max_latency_regression=0.05, max_seconds=8)
+    found = run(slower, baseline=str(export / "small"), max_latency_regression=0.05)
     assert seen[0][2] == ["baseline:small fp32"]
     assert found.exit_code == 1
     (check,) = found.checks
@@ -152,7 +152,7 @@ def test_a_baseline_artifact_is_measured_in_the_same_call(
 
 
 def test_a_gate_stops_timing_as_soon_as_it_is_decided(export: Path) -> None:
-    found = run(export, precision=["fp32"], max_p90_ms=10_000, max_seconds=12)
+    found = run(export, precision=["fp32"], max_p90_ms=10_000)
     assert (found.exit_code, found.bench.processes) == (0, 5)
 
 

@@ -62,6 +62,22 @@ def test_sgd_uses_nesterov_momentum() -> None:
     assert model.weight.item() == pytest.approx(1.0 - 0.1 * 1.9)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_decay_shrinks_matrices_alone_by_rate_times_decay(name: str) -> None:
+    """Without a gradient nothing else moves; Adam's own L2 penalty would move by the rate."""
+    layer = nn.Linear(1, 1)
+    nn.init.constant_(layer.weight, 2.0)
+    nn.init.constant_(layer.bias, 3.0)
+    optimizer = build_optimizer(
+        [layer], name=name, learning_rate=0.1, momentum=0.0, weight_decay=0.3
+    )
+    for parameter in layer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    assert layer.weight.item() == pytest.approx(2 * (1 - 0.1 * 0.3))
+    assert layer.bias.item() == 3
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="adam2"):
         build_optimizer(

@@ -26,6 +26,7 @@ from compress.training.workplace import Workplace
 from tests.notes import Notes
 from tests.tiny_training import (
     CPU,
+    PLAIN,
     digits,
     hungry,
     open_run,
@@ -167,6 +168,20 @@ def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
     assert student.objective.teacher_taps
     assert student.objective.student_taps
     assert len(student.objective.modules) == 1
+
+
+def test_the_plan_says_what_the_labels_weigh(tmp_path: Path) -> None:
+    asked = plan(
+        terms=["kd:weight=0.9"],
+        ce_weight=0.1,
+        ce_from=0.8,
+        ce_ramp_epochs=4,
+        optimization=PLAIN.model_copy(update={"label_smoothing": 0.2}),
+    )
+    goal = built(tmp_path, asked, teaching(tmp_path)).objective
+    assert (goal.ce_weight, goal.ce_from, goal.ce_ramp_epochs) == (0.1, 0.8, 4)
+    assert goal.label_smoothing == 0.2
+    assert goal.terms[0].asked.weight == 0.9
 
 
 def test_a_model_that_is_watched_inside_is_not_compiled(
