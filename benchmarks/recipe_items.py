@@ -120,6 +120,7 @@ ITEMS = (
     Item("origin-cifar10-alexnet-three-students"),
     Item("cifar10-small-cnn", outside=True),
     Item("cifar10-two-block-cnn", outside=True),
+    Item("cifar10-two-block-cnn-long", outside=True),
     Item(
         "cifar10-small-cnn-seeds",
         of="cifar10-small-cnn",
