@@ -1,6 +1,7 @@
 """The look of every figure, and how one becomes the bytes of a PNG or SVG."""
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
@@ -9,6 +10,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 
 Format = Literal["png", "svg"]
 
@@ -128,9 +130,18 @@ def single(
         return rendered(figure, image)
 
 
+def drawable(text: str) -> bool:
+    """Whether the font of the figures has every letter; a PNG shows boxes for those it lacks."""
+    font = get_font(findfont("DejaVu Sans"))
+    return all(letter.isspace() or font.get_char_index(ord(letter)) for letter in text)
+
+
 def rendered(figure: Figure, image: Format) -> bytes:
     """The figure's bytes, the same for the same content: no date, no version in them."""
     stream = io.BytesIO()
     metadata = {"Date": None, "Creator": None} if image == "svg" else {"Software": None}
-    figure.savefig(stream, format=image, dpi=150, metadata=metadata)
+    with warnings.catch_warnings():
+        # an SVG keeps its letters, and its reader has other fonts
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        figure.savefig(stream, format=image, dpi=150, metadata=metadata)
     return stream.getvalue()

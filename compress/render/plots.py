@@ -18,7 +18,7 @@ from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
 from compress.records.report import Answers
 from compress.records.run import EpochRecord
-from compress.render.canvas import INK, Format, Shade, shades, single
+from compress.render.canvas import INK, Format, Shade, drawable, shades, single
 from compress.render.learning_curves import curves
 from compress.render.numbers import amount, percent
 from compress.render.tables.distill import teacher_range
@@ -153,20 +153,27 @@ def reliability(models: Sequence[tuple[str, Answers]], image: Format) -> bytes:
 
 
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str], image: Format) -> bytes:
-    """Per cent of each true class (row) answered as each class (column)."""
+    """Per cent of each true class (row) answered as each class (column).
+
+    Classes with letters that a PNG cannot show stand there by their numbers.
+    """
     counts = np.asarray(matrix, dtype=np.float64)
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     named = len(class_names) <= MOST_NAMED_CLASSES
+    short = [name if len(name) <= 14 else name[:13] + "…" for name in class_names]
+    numbered = named and image == "png" and not all(map(drawable, short))
+    if numbered:
+        short = [str(number) for number in range(len(class_names))]
     side = max(4.6, 1.6 + 0.38 * len(class_names)) if named else 6.4
 
     def draw(axes: Axes) -> None:
         shown = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, vmin=0, vmax=100))
         axes.grid(visible=False)
-        axes.set_xlabel("answer")
-        axes.set_ylabel("true class")
+        by_number = " (number)" if numbered else ""
+        axes.set_xlabel(f"answer{by_number}")
+        axes.set_ylabel(f"true class{by_number}")
         if named:
             ticks = range(len(class_names))
-            short = [name if len(name) <= 14 else name[:13] + "…" for name in class_names]
             axes.set_xticks(ticks, short, parse_math=False)  # a class may be called $100$
             if max(map(len, short)) > 2:
                 for label in axes.get_xticklabels():

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from compress.render.canvas import INK, PALETTE, Shade, shades, single
+from compress.render.canvas import INK, PALETTE, Shade, drawable, shades, single
 
 
 def draw(axes: Axes) -> None:
@@ -30,6 +30,17 @@ def test_an_svg_keeps_its_words_as_text() -> None:
 @pytest.mark.parametrize("image", ["png", "svg"])
 def test_equal_content_makes_equal_bytes(image: str) -> None:
     assert single(draw, image) == single(draw, image)  # type: ignore[arg-type]
+
+
+def test_letters_that_the_font_lacks_are_known_and_warned_of_by_nobody() -> None:
+    assert drawable("Größe ½ → é\n")
+    assert not drawable("猫")
+
+    def cat(axes: Axes) -> None:
+        axes.plot([1, 2], [3, 4], label="猫")
+
+    assert "猫</text>" in single(cat, "svg").decode()
+    assert single(cat, "png")
 
 
 def test_a_longer_legend_makes_a_taller_figure_not_a_smaller_panel() -> None:

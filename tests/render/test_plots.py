@@ -104,6 +104,19 @@ def test_names_of_classes_are_no_formulas() -> None:
     assert b"$\\x$" in confusion([[1, 0], [0, 1]], ["$\\x$", "dog"], "svg")
 
 
+def test_half_a_per_cent_is_not_shown_as_none() -> None:
+    text = confusion([[995, 5], [0, 1000]], ["cat", "dog"], "svg").decode()
+    assert ">0</text>" not in text
+
+
+def test_classes_that_a_png_cannot_name_have_numbers_there() -> None:
+    names = ["猫", "dog"]
+    assert "猫</text>" in confusion([[1, 0], [0, 1]], names, "svg").decode()
+    shown = confusion([[1, 0], [0, 1]], names, "png")
+    assert shown == confusion([[1, 0], [0, 1]], ["狗", "x"], "png"), "of neither a letter is shown"
+    assert shown != confusion([[1, 0], [0, 1]], ["0", "1"], "png"), "the axes say that"
+
+
 def test_a_hundred_classes_are_drawn_without_their_names() -> None:
     names = [f"class{number}" for number in range(100)]
     text = confusion(np.eye(100, dtype=int).tolist(), names, "svg").decode()
