@@ -117,7 +117,7 @@ def run_cli(tmp_path: Path) -> RunCli:
 
 
 @cache
-def _program() -> typer.Typer:
+def program() -> typer.Typer:
     """The program with its commands, registered once."""
     from compress.cli.app import app, register
 
@@ -127,7 +127,7 @@ def _program() -> typer.Typer:
 
 def call_program(*arguments: object) -> Finished:
     """Run a command inside this process, which has imported everything before: quick."""
-    result = CliRunner().invoke(_program(), [*map(str, arguments)])
+    result = CliRunner().invoke(program(), [*map(str, arguments)])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
     return Finished(result.exit_code, result.stdout, result.stderr)

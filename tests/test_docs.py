@@ -11,7 +11,6 @@ import pytest
 from rich.console import Console
 from typer.main import get_command
 
-from compress.cli.app import app, register
 from compress.cli.output import LOG_WIDTH
 from compress.config import recipes
 from compress.config.distill import DistillConfig, plan_students
@@ -21,7 +20,7 @@ from compress.records.distill import DistillRecord
 from compress.records.footprint import FootprintRecord
 from compress.records.throughput import ThroughputRecord
 from compress.render.tables.distill import table as distill_table
-from tests.conftest import ROOT
+from tests.conftest import ROOT, program
 from tests.scripts import load_script
 
 DOCS = ROOT / "docs"
@@ -164,8 +163,7 @@ def test_every_command_and_option_is_documented(
         assert parameter.help, f"compress {command} {parameter.names} has no help"
         for name in parameter.names:
             assert f"`{name}".replace("|", "\\|") in section or f"`{name}" in section
-    register()
-    typed = get_command(app).commands[command].params  # type: ignore[attr-defined]
+    typed = get_command(program()).commands[command].params  # type: ignore[attr-defined]
     options = [one for one in typed if one.param_type_name == "option" and one.name != "help"]
     assert options
     for option in options:

@@ -3,11 +3,11 @@
 import pytest
 from typer.main import get_command
 
-from compress.cli.app import app, register
 from compress.config.distill import DistillConfig
 from compress.config.flags import RECIPE_ONLY, written
 from compress.config.train import TrainConfig
 from compress.config.training import TrainingConfig
+from tests.conftest import program
 
 
 @pytest.mark.parametrize(
@@ -27,10 +27,9 @@ def test_an_option_is_called_as_it_can_be_written(key: str, expected: str) -> No
 def test_every_flag_that_is_named_exists_and_no_other(
     command: str, kind: type[TrainingConfig]
 ) -> None:
-    register()
     flags = {
         spelling
-        for option in get_command(app).commands[command].params  # type: ignore[attr-defined]
+        for option in get_command(program()).commands[command].params  # type: ignore[attr-defined]
         for spelling in (*option.opts, *option.secondary_opts)
     }
     named = {written(key) for key in kind.model_fields}

@@ -17,6 +17,7 @@ from compress.stages.bench_images import AskedImages, missing_notes
 from compress.stages.bench_rows import Row, collect
 from tests.bench_rows import LABELS, load, rows
 from tests.tiny_models import (
+    COLOURS,
     coloured_images,
     write_classifier,
     write_export,
@@ -58,30 +59,21 @@ def test_agreement_is_with_the_teacher_right_or_wrong(tmp_path: Path) -> None:
     assert result["agreement_low"] < 1 / 3 < result["agreement_high"]
 
 
-def test_agreement_follows_class_names_not_their_order(tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", [COLOURS, ()], ids=["named", "those of the images"])
+def test_agreement_follows_class_names_not_their_order(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """Of a teacher that names none, too: its classes are those of the images, in their order."""
     write_classifier(tmp_path / "a" / "model.onnx", name="a", role="teacher")
     write_classifier(
         tmp_path / "b" / "model.onnx", name="b", class_names=("blue", "red", "green"),
         answers=(1, 2, 0),
     )  # fmt: skip
     found = rows(tmp_path)
+    card = found["a fp32"].card.model_copy(update={"class_names": names})
+    found["a fp32"] = replace(found["a fp32"], card=card)
     images = asked(coloured_images(LABELS))
     result = fields("b fp32", found, images, teacher=found["a fp32"])
-    assert (result["top1"], result["agreement"]) == (1.0, 1.0)
-
-
-def test_agreement_with_a_teacher_without_names_takes_those_of_the_images(tmp_path: Path) -> None:
-    write_classifier(tmp_path / "a" / "model.onnx", name="a", role="teacher")
-    write_classifier(
-        tmp_path / "b" / "model.onnx", name="b", class_names=("blue", "red", "green"),
-        answers=(1, 2, 0),
-    )  # fmt: skip
-    found = rows(tmp_path)
-    named = found["a fp32"]
-    unnamed = replace(named, card=named.card.model_copy(update={"class_names": ()}))
-    found["a fp32"] = unnamed
-    images = asked(coloured_images(LABELS))
-    result = fields("b fp32", found, images, teacher=unnamed)
     assert (result["top1"], result["agreement"]) == (1.0, 1.0)
 
 
