@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 from compress.records.bench import BenchModel, HostTimes
 from compress.records.document import Environment
 from compress.records.gate import Check, GateRecord
+from compress.render.markdown import plain
 from compress.render.numbers import ABSENT, amount, percent, size
 from compress.render.tables.bench import factor, milliseconds
 from compress.render.tables.gate import ENDS, headline, interval, limit, value
@@ -71,7 +72,7 @@ def markdown(record: GateRecord) -> str:
         ],
     )
     reasons = [
-        f"* {_cell(headline(check))}: {_cell(check.reason)}"
+        f"* {plain(headline(check))}: {plain(check.reason)}"
         for check in record.checks
         if check.outcome != "pass"
     ]
@@ -84,7 +85,7 @@ def markdown(record: GateRecord) -> str:
     threads = record.bench.threads
     machines = [
         _machine(record.bench.environment, threads),
-        *(f"{_cell(host.host)}: {_machine(host.environment, threads)}" for host in hosts),
+        *(f"{plain(host.host)}: {_machine(host.environment, threads)}" for host in hosts),
     ]
     parts = [
         f"### compress: {ENDS[record.outcome]}",
@@ -98,7 +99,7 @@ def markdown(record: GateRecord) -> str:
 
 def _machine(machine: Environment, threads: int) -> str:
     runtime = machine.packages.get("onnxruntime", "?")
-    return f"{_cell(machine.cpu)}, {threads} thread(s), ONNX Runtime {runtime}"
+    return f"{plain(machine.cpu)}, {threads} thread(s), ONNX Runtime {runtime}"
 
 
 def _elsewhere(model: BenchModel, hosts: Sequence[HostTimes]) -> list[str]:
@@ -126,16 +127,9 @@ def _figures(model: BenchModel) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [[_cell(cell) for cell in line] for line in (heads, *rows)]
+    lines = [[plain(cell) for cell in line] for line in (heads, *rows)]
     lines.insert(1, ["---"] * len(heads))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    for sign in "\\|*_`<>[]~$&":
-        text = text.replace(sign, f"\\{sign}")
-    return " ".join(text.split())
 
 
 def annotations(record: GateRecord, *, inconclusive: str | None) -> list[str]:

@@ -8,6 +8,7 @@ from compress.records.distill import DistillRecord
 from compress.records.report import Answers, RunReport
 from compress.render import learning_curves, plots
 from compress.render.canvas import Format
+from compress.render.report_data import by_data
 
 
 @dataclass(frozen=True)
@@ -89,47 +90,15 @@ def confusion_figure(answers: Answers, run: RunReport, image: Format) -> Figure:
 
 def overview_figures(runs: Sequence[RunReport], image: Format) -> list[Figure]:
     """Accuracy against cost over several runs, one picture per data set."""
-    figures = []
-    groups = _by_data(runs)
-    names = [own[0][1].result.data for own in groups]
-    for place, (own, name) in enumerate(zip(groups, names, strict=True), start=1):
-        data = name if names.count(name) == 1 else f"{name} ({own[0][1].inputs['data'].source})"
-        figures.append(
-            Figure(
-                f"overview-{place}",
-                f"{data}: accuracy against cost, all runs",
-                "Test top-1 over multiply-accumulates per image, models by number of their run.",
-                plots.accuracy_against_macs(_points_of_all(own), image),
-            )
+    return [
+        Figure(
+            f"overview-{place}",
+            f"{shared.data}: accuracy against cost, all runs",
+            "Test top-1 over multiply-accumulates per image, models by number of their run.",
+            plots.accuracy_against_macs(_points_of_all(shared.runs), image),
         )
-    return figures
-
-
-def _by_data(runs: Sequence[RunReport]) -> list[list[tuple[int, RunReport]]]:
-    """The runs with their numbers, those on the same data together.
-
-    Of folders only the last part is in a name. They are the same where they were asked for in the
-    same way, or hold the same pictures.
-    """
-
-    def same(one: RunReport, other: RunReport) -> bool:
-        if one.result.data != other.result.data:
-            return False
-        pairs = [
-            (one.inputs[role], other.inputs[role])
-            for role in ("data", "test images")
-            if role in one.inputs and role in other.inputs
-        ]
-        return not pairs or any(a.source == b.source or a.sha256 == b.sha256 for a, b in pairs)
-
-    groups: list[list[tuple[int, RunReport]]] = []
-    for number, run in enumerate(runs, start=1):
-        found = next((group for group in groups if same(group[0][1], run)), None)
-        if found is None:
-            groups.append([(number, run)])
-        else:
-            found.append((number, run))
-    return groups
+        for place, shared in enumerate(by_data(runs), start=1)
+    ]
 
 
 def _points_of_all(runs: Sequence[tuple[int, RunReport]]) -> list[plots.Point]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets, report_words
+from compress.render.markdown import plain
 from compress.render.numbers import percent
 from compress.render.report_figures import (
     Figure,
@@ -17,7 +18,6 @@ from compress.render.report_figures import (
 )
 from compress.render.report_sheets import MOST_CHANGED, SAMPLES_NOTE, SAMPLES_TITLE, Sheet
 
-SPECIAL = "\\`*_[]<>|#~$&"
 SAMPLE_SIDE = 96
 """Pixels: smaller samples are enlarged by whole factors, as Markdown cannot do it."""
 
@@ -42,12 +42,6 @@ def document(record: ReportRecord) -> tuple[str, dict[str, bytes]]:
         lines += _run(run, number, len(runs) == 1, pictures)
     lines += [f"Made by compress {plain(record.version)}.", ""]
     return "\n".join(lines), pictures
-
-
-def plain(text: str) -> str:
-    """Text from outside, with everything that Markdown would take for its own escaped."""
-    escaped = "".join(f"\\{char}" if char in SPECIAL else char for char in text)
-    return " ".join(escaped.split())
 
 
 def _run(run: RunReport, number: int, alone: bool, pictures: dict[str, bytes]) -> Iterator[str]:

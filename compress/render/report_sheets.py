@@ -17,6 +17,7 @@ from compress.render.numbers import (
     points,
     seeds,
 )
+from compress.render.report_data import by_data
 from compress.render.tables.distill import in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
 from compress.render.tables.train import NOTES as TRAIN_NOTES
@@ -218,8 +219,9 @@ def provenance(run: RunReport) -> list[Sheet]:
 def comparison(runs: Sequence[RunReport]) -> Sheet:
     """The students of several runs below each other; means where a run has several seeds."""
     heads = ("run: model", "data", "test top-1, %", "KD gain, points (95%)", "parameters", "MACs")
+    data = {number: shared.data for shared in by_data(runs) for number, _ in shared.runs}
     rows = tuple(
-        (f"{number}: {cells[0]}", run.result.data, *cells[1:])
+        (f"{number}: {cells[0]}", data[number], *cells[1:])
         for number, run in enumerate(runs, start=1)
         for cells in _compared(run)
     )

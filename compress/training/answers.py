@@ -54,6 +54,16 @@ class Teaching:
         self._live: dict[bool, tuple[nn.Module, Normalize]] = {}
         self._taps: dict[bool, list[str]] = {}
 
+    @property
+    def seconds(self) -> float:
+        """The device's time for the teacher's forward passes; waits for it."""
+        return 0.0 if self._teacher is None else self._teacher.seconds
+
+    def goes_on(self, seconds: float) -> None:
+        """Count the time that the teacher spent on the same run in processes before this one."""
+        if self._teacher is not None:
+            self._teacher.spent.add(seconds)
+
     def tap(self, paths: Sequence[str]) -> None:
         """Run the teacher live at every step for the outputs of these modules.
 

@@ -80,6 +80,10 @@ class Stopwatch:
         if len(self._marks) >= MOST_MARKS:
             self._settle(wait=False)
 
+    def add(self, seconds: float) -> None:
+        """Count time that was spent before, in another process."""
+        self._seconds += seconds
+
     @property
     def seconds(self) -> float:
         """The time of all blocks; waits for the last of them to be done."""

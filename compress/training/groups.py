@@ -2,10 +2,10 @@
 
 import filecmp
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from compress.config.distill import StudentPlan
 from compress.files import atomic_path
@@ -41,12 +41,14 @@ class Begun:
         waiting: Those put aside; the last, which know most of a student, first.
         log: Every epoch so far.
         seconds: Spent on the run so far.
+        teacher_seconds: Of the device, on the teacher's forward passes; 0 in older checkpoints.
     """
 
     latest: Checkpoint | None = None
     waiting: tuple[Checkpoint, ...] = ()
     log: tuple[EpochRecord, ...] = ()
     seconds: float = 0.0
+    teacher_seconds: float = 0.0
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -55,13 +57,21 @@ class Begun:
         Raises:
             InputError: A checkpoint is damaged, or of another version.
         """
-        aside = (_read(path) for path in waiting_files(folder))
-        waiting = tuple(found[0] for found in aside if found is not None)
-        newest = _read(folder / CHECKPOINT)
+        waiting = tuple(
+            _who(path.name, saved)
+            for path in waiting_files(folder)
+            if (saved := checkpoints.load(path)) is not None
+        )
+        newest = checkpoints.load(folder / CHECKPOINT)
         if newest is None:
             return cls(waiting=waiting)
-        latest, log, seconds = newest
-        return cls(latest, waiting, log, seconds)
+        return cls(
+            _who(CHECKPOINT, newest),
+            waiting,
+            log=tuple(Position.from_state(newest["position"]).log),
+            seconds=newest["seconds"],
+            teacher_seconds=newest.get("teacher_seconds", 0.0),
+        )
 
     @property
     def diverged(self) -> frozenset[str]:
@@ -122,16 +132,12 @@ def waiting_files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (len(path.name), path.name), reverse=True)
 
 
-def _read(path: Path) -> tuple[Checkpoint, tuple[EpochRecord, ...], float] | None:
-    """Who stands in a checkpoint, its log and its seconds; None where there is none."""
-    saved = checkpoints.load(path)
-    if saved is None:
-        return None
+def _who(name: str, saved: Mapping[str, Any]) -> Checkpoint:
+    """Who stands in a checkpoint of that name."""
     position = Position.from_state(saved["position"])
     diverged = frozenset(row.label for row in position.diverged)
     learning = {state["label"] for state in saved["learners"]}
-    found = Checkpoint(path.name, diverged | learning, diverged)
-    return found, tuple(position.log), saved["seconds"]
+    return Checkpoint(name, diverged | learning, diverged)
 
 
 def _parts(plans: Sequence[StudentPlan], size: int, checkpoint: str | None) -> list[Group]:

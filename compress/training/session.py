@@ -101,6 +101,8 @@ def train_students(
     torch.set_num_threads(threads)
     begun = world.from_main(lambda: Begun.read(run.folder))
     run.seconds_before = begun.seconds
+    if isinstance(source, Teaching):
+        source.goes_on(begun.teacher_seconds)
     log = list(begun.log)
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
     hopes -= begun.diverged | {row.label for row in read_diverged(run, plans)}
@@ -164,11 +166,13 @@ def _train_group(
 
     def save(position: Position) -> None:
         states = [learner.state() for learner in learners]
+        teacher_seconds = source.seconds if isinstance(source, Teaching) else 0.0
 
         def write() -> None:
+            spent = {"seconds": run.seconds, "teacher_seconds": teacher_seconds}
             checkpoints.save(
                 run.folder / CHECKPOINT,
-                {"position": position.state(), "learners": states, "seconds": run.seconds},
+                {"position": position.state(), "learners": states, **spent},
             )
             run.write_epochs(position.log)
 

@@ -2,7 +2,6 @@
 
 from compress.records.distill import DistillRecord
 from compress.records.report import ReportRecord
-from compress.records.run import InputRecord
 from compress.render.report_figures import confusion_figure, overview_figures, run_figures
 
 
@@ -50,25 +49,6 @@ def test_a_teacher_of_several_runs_is_drawn_once(two_runs_report: ReportRecord) 
     run = two_runs_report.runs[0]
     text = overview_figures([run, run], "svg")[0].content.decode()
     assert text.count(">resnet56 (teacher)</text>") == 1
-
-
-def test_folders_of_one_name_are_not_one_data_set(two_runs_report: ReportRecord) -> None:
-    runs = [
-        run.model_copy(
-            update={
-                "result": run.result.model_copy(update={"data": "images"}),
-                "inputs": {"data": InputRecord(source=source, sha256=source[2] * 64)},
-            }
-        )
-        for run, source in zip(two_runs_report.runs, ("cats/images", "cars/images"), strict=True)
-    ]
-    moved = {"data": InputRecord(source="./cats/images", sha256="t" * 64)}
-    runs.append(runs[0].model_copy(update={"inputs": moved}))
-    figures = overview_figures(runs, "svg")
-    titles = [figure.title.partition(":")[0] for figure in figures]
-    assert titles == ["images (cats/images)", "images (cars/images)"]
-    assert b">3: " in figures[0].content
-    assert b">2: " in figures[1].content
 
 
 def test_teachers_of_one_name_are_told_apart(two_runs_report: ReportRecord) -> None:

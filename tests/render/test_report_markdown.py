@@ -5,11 +5,10 @@ import io
 import re
 
 import numpy as np
-import pytest
 from PIL import Image
 
 from compress.records.report import ClassRow, ReportRecord
-from compress.render.report_markdown import document, plain
+from compress.render.report_markdown import document
 
 
 def test_every_picture_named_is_there_and_the_other_way_round(
@@ -90,17 +89,3 @@ def test_several_runs_are_numbered(two_runs_report: ReportRecord) -> None:
     assert "## 2: alone" in text
     assert "plots/1-accuracy.png" in pictures
     assert "plots/2-accuracy.png" in pictures
-
-
-@pytest.mark.parametrize(
-    ("text", "escaped"),
-    [
-        ("small_cnn", "small\\_cnn"),
-        ("a|b", "a\\|b"),
-        ("<b>x</b>", "\\<b\\>x\\</b\\>"),
-        ("two\nlines", "two lines"),
-        ("[x](y)", "\\[x\\](y)"),
-    ],
-)
-def test_text_from_outside_is_no_markdown(text: str, escaped: str) -> None:
-    assert plain(text) == escaped

@@ -14,9 +14,10 @@ from compress.runs import Run, read_manifest
 from compress.stages.distill import distill
 from compress.stages.distill_teacher import teacher_training
 from compress.stages.training_run import as_asked, run_folder
+from compress.training.teachers import Teacher
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, place, tiny_distill, train_config
-from tests.tiny_training import Killed
+from tests.tiny_training import Killed, trained_teacher_file
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +120,13 @@ def test_waiting_for_another_process_can_be_stopped() -> None:
     other.close()
     assert caught.value.exit_code == 130
     assert read_manifest(Path("run")).status == "interrupted"
+
+
+def test_the_teachers_time_in_earlier_processes_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    trained_teacher_file(Path("teacher.safetensors"))
+    config = tiny_distill(teacher=["teacher.safetensors"], control=False, epochs=2, run_dir="run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Teacher, "seconds", 1000.0)
+        with pytest.raises(Interrupted, match="stopped after epoch 1 of 2"):
+            distill(config, progress=Disturbed(5))
+    assert 1000 < distill(config, progress=Notes()).teacher.seconds < 1100

@@ -84,6 +84,8 @@ def test_a_stopwatch_adds_up_blocks_to_what_was_spent_before() -> None:
         with watch.running():
             time.sleep(0.01)
     assert 10.02 <= watch.seconds < 11
+    watch.add(100.0)
+    assert 110.02 <= watch.seconds < 111
 
 
 def test_a_block_that_fails_is_not_counted() -> None:

@@ -49,7 +49,8 @@ def test_nothing_was_begun_in_an_empty_run(run: Run) -> None:
 
 def test_a_group_that_has_begun_goes_on_first(run: Run) -> None:
     save(run, "cd", epoch=3)
-    assert Begun.read(run.folder).seconds == 30
+    begun = Begun.read(run.folder)
+    assert (begun.seconds, begun.teacher_seconds) == (30, 0)
     assert groups(run, 2) == [("cd", "last.pt"), ("ab", None)]
     assert waiting_files(run.folder) == []
 
