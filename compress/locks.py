@@ -122,7 +122,11 @@ def is_held(path: Path) -> bool:
 
 
 def wait_until_free(
-    path: Path, *, tell: Callable[[str], None], give_up: Callable[[], bool]
+    path: Path,
+    *,
+    tell: Callable[[str], None],
+    give_up: Callable[[], bool],
+    held: Callable[[Path], bool] = is_held,
 ) -> bool:
     """Let another process that holds a lock file end first.
 
@@ -130,14 +134,15 @@ def wait_until_free(
         path: The file.
         tell: Called with what is waited for, once, where anything is.
         give_up: Asked twice a second whether to wait no longer.
+        held: Asked as often whether it is held.
 
     Returns:
         Whether it is free; False where the waiting was given up.
     """
-    if not is_held(path):
+    if not held(path):
         return True
     tell(f"another process is working in {path.parent}: waiting for it to end")
-    while is_held(path):
+    while held(path):
         if give_up():
             return False
         time.sleep(LOOK_AGAIN_SECONDS)

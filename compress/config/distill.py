@@ -18,6 +18,7 @@ from compress.config.specs import (
     Reference,
     Scalar,
     StudentSpec,
+    each_parsed,
     underscored,
 )
 from compress.config.train import TrainConfig
@@ -77,22 +78,21 @@ class DistillConfig(TrainingConfig):
     @field_validator("teacher", mode="before")
     @classmethod
     def _parse_teachers(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(Reference.parse(item) if isinstance(item, str) else item for item in items)
+        return each_parsed(value, Reference.parse)
 
     @field_validator("student", mode="before")
     @classmethod
     def _parse_students(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(StudentSpec.parse(item) if isinstance(item, str) else item for item in items)
+        return each_parsed(value, StudentSpec.parse)
 
     @field_validator("loss", mode="before")
     @classmethod
     def _parse_losses(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(
-            term for item in items for term in (_sum(item) if isinstance(item, str) else (item,))
-        )
+        parsed = each_parsed(value, _sum)
+        if not isinstance(parsed, tuple):
+            return parsed
+        sums = (item if isinstance(item, tuple) else (item,) for item in parsed)
+        return tuple(term for terms in sums for term in terms)
 
     @field_validator("sweep", mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from compress.config.recipes import build, layers
-from compress.config.specs import Augmentation, Frozen, Reference
+from compress.config.specs import Augmentation, Frozen, Reference, each_parsed
 from compress.config.train import TrainConfig
 from compress.config.training import Seed
 
@@ -54,8 +54,7 @@ class SoftLabelsConfig(Frozen):
     @field_validator("teacher", mode="before")
     @classmethod
     def _parse_teachers(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(Reference.parse(item) if isinstance(item, str) else item for item in items)
+        return each_parsed(value, Reference.parse)
 
 
 def soft_labels_config(flags: Mapping[str, Any]) -> SoftLabelsConfig:

@@ -1,6 +1,6 @@
 """Small values that configurations are made of, and how they are written on a command line."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -31,6 +31,19 @@ def parse_scalar(text: str) -> Scalar:
         except ValueError:
             continue
     return text
+
+
+def each_parsed(value: object, parse: Callable[[str], object]) -> object:
+    """One value or several, those that are text parsed; what is neither stays, to be refused.
+
+    Args:
+        value: As a flag or a recipe gives it.
+        parse: Reads one text.
+    """
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple):
+        return value
+    return tuple(parse(item) if isinstance(item, str) else item for item in items)
 
 
 def split_options(text: str) -> tuple[str, dict[str, Scalar]]:

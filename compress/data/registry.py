@@ -1,5 +1,6 @@
 """Data sets by name or folder, read into the splits a run works with."""
 
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
@@ -190,7 +191,9 @@ def _reader(name: str) -> Reader:
 
 
 def _folder(text: str) -> Path:
-    path = Path(text).expanduser()
+    path = Path(text)
+    with suppress(RuntimeError):  # nobody of the name after ~
+        path = path.expanduser()
     if path.is_dir():
         for layout in (*CIFAR10, *CIFAR100):
             if (path / layout.folder).is_dir() or path.resolve().name == layout.folder:

@@ -195,7 +195,7 @@ class TeacherSearch:
         if learned_from_others(folder, self.splits):
             folder = folder.with_name(f"{folder.name}-{self.splits.sha256[:8]}")
             training = training.model_copy(update={"run_dir": folder})
-        place.world.from_main(lambda: wait_for(folder, progress=place.progress, stop=place.stop))
+        wait_for(folder, place)
         try:
             record = train(training, progress=place.progress, name=folder.name)
         except (MachineError, DivergedError) as error:

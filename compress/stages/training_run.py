@@ -20,8 +20,7 @@ from compress.environment import read_environment
 from compress.errors import ConfigError, InputError, Interrupted, MachineError, unknown
 from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
-from compress.interrupts import StopRequest
-from compress.locks import wait_until_free
+from compress.locks import is_held, wait_until_free
 from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
@@ -33,6 +32,7 @@ from compress.training.device import accelerator_name
 from compress.training.distributed import World
 from compress.training.results import read_diverged
 from compress.training.schedule import Schedule
+from compress.training.workplace import Workplace
 
 MEASURED = "data"
 """The normalisation that is measured on the training images."""
@@ -228,18 +228,25 @@ def _check_pictures(
         )
 
 
-def wait_for(folder: Path, *, progress: Progress, stop: StopRequest) -> None:
+def wait_for(folder: Path, place: Workplace) -> None:
     """Let another process that works in a run directory end first.
+
+    Rank 0 looks, and all ranks wait from look to look: none is left in a message that times out.
 
     Args:
         folder: The run's.
-        progress: Told that, and for whom, this one waits.
-        stop: Looked at while waiting.
+        place: Told that, and for whom, this one waits; asked to stop while it does.
 
     Raises:
         Interrupted: Asked to stop.
     """
-    if not wait_until_free(folder / LOCK, tell=progress.note, give_up=lambda: stop.requested):
+    world, stop = place.world, place.stop
+    if not wait_until_free(
+        folder / LOCK,
+        tell=place.progress.note,
+        give_up=lambda: world.agree(stop.requested),
+        held=lambda path: world.from_main(lambda: is_held(path)),
+    ):
         raise Interrupted(
             f"stopped while waiting for {folder}", hint="the same command goes on from there"
         )

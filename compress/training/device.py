@@ -18,7 +18,7 @@ def pick_device(wanted: str) -> torch.device:
     """Resolve `auto`, `cpu` or `cuda`, and prepare the process for long work there.
 
     Raises:
-        MachineError: CUDA is asked for and absent.
+        MachineError: CUDA is asked for and absent, or its device cannot be used.
     """
     if wanted == "cuda" and not torch.cuda.is_available():
         raise MachineError(
@@ -28,9 +28,27 @@ def pick_device(wanted: str) -> torch.device:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
-        return torch.device("cuda", torch.cuda.current_device())
+        return _begun(torch.device("cuda", torch.cuda.current_device()))
     keep_pages()
     return torch.device("cpu")
+
+
+def _begun(device: torch.device) -> torch.device:
+    """A CUDA device on which this process has done something.
+
+    Raises:
+        MachineError: It is full, taken, or none that this PyTorch has code for.
+    """
+    try:
+        torch.zeros(1, device=device)
+        torch.cuda.synchronize(device)
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise MachineError(
+            f"{device} cannot be used: {reason}",
+            hint="free it, name another with CUDA_VISIBLE_DEVICES, or use --device cpu",
+        ) from error
+    return device
 
 
 def accelerator_name(device: torch.device) -> str | None:

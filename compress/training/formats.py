@@ -3,6 +3,8 @@
 import itertools
 import json
 import math
+import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterable
@@ -33,6 +35,7 @@ POINTWISE_MAP = 8
 """Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
 
+COMPILERS = ("clang", "gcc", "cc")
 FORCED = {"off": ("float32",), "bf16": ("bfloat16",), "fp16": ("float16",)}
 """What `--amp` leaves where it is not "auto"."""
 RECOMPILES = 256
@@ -260,6 +263,15 @@ def _best_time(call: Callable[[], None], calls: int, ahead: float) -> float:
     return best
 
 
+def compiles() -> bool:
+    """Whether this environment has the C compiler that `torch.compile` needs.
+
+    What was tried elsewhere tells nothing of it: a run may go on in a smaller container.
+    """
+    named = os.environ.get("CC")
+    return any(shutil.which(name) for name in ([named] if named else COMPILERS))
+
+
 def remembered(
     folder: Path, question: dict[str, object], decide: Callable[[], Format], *, device: torch.device
 ) -> Format:
@@ -300,6 +312,7 @@ def recalled(
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
+        "compiles": compiles(),
     }
     path = folder / "formats" / f"{digest(key)[:24]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):

@@ -107,6 +107,7 @@ class Learner:
             learning_rate=optimization.learning_rate,
             momentum=optimization.momentum,
             weight_decay=optimization.weight_decay,
+            scaled=chosen.dtype == "float16",
         )
         self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")

@@ -41,6 +41,7 @@ def build_optimizer(
     learning_rate: float,
     momentum: float,
     weight_decay: float,
+    scaled: bool = False,
 ) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or AdamW, each weight read and written once per step.
 
@@ -50,6 +51,8 @@ def build_optimizer(
         learning_rate: Peak rate; the schedule sets the rate of each step.
         momentum: SGD's momentum, AdamW's beta1; 0 is plain SGD.
         weight_decay: Off biases and normalisation layers.
+        scaled: Whether a GradScaler leaves out steps whose gradients overflow. PyTorch's fused SGD
+            takes memory as it is for the momentum of a first step that is left out.
 
     Raises:
         ValueError: Another name.
@@ -57,7 +60,12 @@ def build_optimizer(
     groups = parameter_groups(modules, weight_decay=weight_decay)
     if name == "sgd":
         return torch.optim.SGD(
-            groups, lr=learning_rate, momentum=momentum, nesterov=momentum > 0, fused=True
+            groups,
+            lr=learning_rate,
+            momentum=momentum,
+            nesterov=momentum > 0,
+            fused=not scaled,
+            foreach=scaled,
         )
     if name == "adamw":
         return torch.optim.AdamW(groups, lr=learning_rate, betas=(momentum, BETA2), fused=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -202,14 +203,17 @@ def _train_group(
         place=place,
     )
 
-    def write_students() -> None:
-        run.write_epochs(position.log)
-        for learner in learners:
-            finish(run, splits, by_label[learner.label], learner, images, place.device)
+    def conclude(learner: Learner) -> None:
+        finish(run, splits, by_label[learner.label], learner, images, place.device)
+
+    def note_others() -> None:
         for row in position.diverged:
             note_diverged(run, row)
 
-    world.from_main(write_students)
+    world.from_main(lambda: run.write_epochs(position.log))
+    for learner in learners:  # one at a time: the other ranks wait for each only so long
+        world.from_main(partial(conclude, learner))
+    world.from_main(note_others)
     return position.log
 
 

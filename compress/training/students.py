@@ -16,7 +16,13 @@ from compress.models import registry as models
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
-from compress.training.formats import Format, fastest, remembered, student_candidates
+from compress.training.formats import (
+    Format,
+    compiles,
+    fastest,
+    remembered,
+    student_candidates,
+)
 from compress.training.inputs import Normalize, as_tensor
 from compress.training.learner import Learner
 from compress.training.loop import Source
@@ -55,6 +61,9 @@ def build_learner(
     chosen = Format(**place.world.from_main(lambda: run.choose(name, decide)))
     if objective.student_taps:
         chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
+    if chosen.compiled and not compiles():
+        place.progress.note(f"{plan.model} trains uncompiled: there is no C compiler here")
+        chosen = dataclasses.replace(chosen, compiled=False)
     chosen.convert(model)
     if schedule.sync_batchnorm:
         model = _synchronized(model, place.device)

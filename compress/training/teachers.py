@@ -15,7 +15,7 @@ from compress import evaluate
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.digests import digest
-from compress.errors import ConfigError, MachineError
+from compress.errors import ConfigError, MachineError, UnusableError
 from compress.models import cost
 from compress.models.folding import fold_batchnorm
 from compress.records.soft_labels import TeacherDescription
@@ -215,11 +215,14 @@ class Teacher:
         spread = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
         pixels = images[spread.to(self._device)]
         exact, fast = (self._answers(pixels, kind) for kind in (FLOAT32, choice))
+        plain = Format(channels_last=choice.channels_last)
+        if not np.isfinite(fast).all():
+            return Trust(plain, refused=f"{choice.dtype} overflows in {self.name}")
         agreement = float(evaluate.agreement(exact, fast))
         error = float(np.abs(evaluate.softmax(exact) - evaluate.softmax(fast)).mean())
         if agreement < MIN_FORMAT_AGREEMENT:
             refused = f"{choice.dtype} agrees with float32 on {agreement:.1%} of the images only"
-            return Trust(Format(channels_last=choice.channels_last), refused=refused)
+            return Trust(plain, refused=refused)
         return Trust(choice, agreement, error)
 
     def evaluation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -240,6 +243,10 @@ class Teacher:
             images: The training images.
             view: Their augmentation; with mixing, the teacher sees the mixed images.
             advance: Told how many images were answered.
+
+        Raises:
+            MachineError: A network does not fit into memory.
+            UnusableError: An answer is no number.
         """
         rows = torch.arange(images.count)[self._world.share(images.count)]
 
@@ -252,10 +259,24 @@ class Teacher:
         try:
             with self.spent.running():
                 mine = self._average(parts, self.trust.format)
+            self._check_numbers(mine, view)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody may be left waiting
             failed = error
         self._world.fail_together(failed)
         return self._world.gather_rows(mine)
+
+    def _check_numbers(self, logits: NDArray[np.float32], view: View) -> None:
+        """Refuse to store answers that nobody can learn from.
+
+        Raises:
+            UnusableError: One is NaN or infinity.
+        """
+        if not np.isfinite(logits).all():
+            dtype = self.trust.format.dtype
+            raise UnusableError(
+                f"teacher {self.name} answers NaN or infinity in {dtype} (view {view.number})",
+                hint="its weights are broken" if dtype == "float32" else "use --amp off",
+            )
 
     def describe(
         self, validation: NDArray[np.float32], test: NDArray[np.float32]

@@ -52,6 +52,13 @@ def test_a_control_learns_from_labels_with_the_same_settings() -> None:
     assert plans["small_cnn"].control == "small_cnn-control"
 
 
+@pytest.mark.parametrize("key", ["student", "teacher", "loss"])
+@pytest.mark.parametrize("value", [5, 0.9, True, {"model": "small_cnn"}, [5]])
+def test_what_is_no_text_is_refused_under_its_name(key: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=key):
+        build(DistillConfig, {key: value})
+
+
 def test_controls_can_be_refused() -> None:
     plans = _plans(student="small_cnn", control=False)
     assert list(plans) == ["small_cnn"]

@@ -112,6 +112,12 @@ def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):
 
 
 @pytest.mark.parametrize("call", [registry.load, registry.load_test])
+def test_a_home_that_nobody_has_is_no_folder(call):
+    with pytest.raises(InputError, match="there is no folder ~pictures"):
+        call("~pictures")
+
+
+@pytest.mark.parametrize("call", [registry.load, registry.load_test])
 def test_a_data_dir_that_does_not_exist_is_refused(call, tmp_path):
     with pytest.raises(InputError, match=r"there is no folder .*gone") as caught:
         call("digits", data_dir=tmp_path / "gone")

@@ -1,16 +1,21 @@
 """What train and distill do alike."""
 
 import json
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 
 from compress.config.distill import DistillConfig, distill_config
 from compress.config.recipes import build, layers
 from compress.config.train import TrainConfig
-from compress.errors import ConfigError, InputError
+from compress.errors import ConfigError, InputError, Interrupted
+from compress.locks import claim
 from compress.progress import Silent
 from compress.runs import Run
 from compress.stages.training_run import (
@@ -22,8 +27,11 @@ from compress.stages.training_run import (
     resumed,
     run_folder,
     schedule_of,
+    wait_for,
 )
 from compress.training.distributed import World
+from compress.training.workplace import Workplace
+from tests.notes import Notes
 
 
 def test_models_may_get_a_normalisation_by_name() -> None:
@@ -326,3 +334,38 @@ def test_data_that_changed_since_the_run_began_is_refused(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="data digits changed since the run began"):
         pin_data(run, changed, config, World())
     run.close()
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+def test_all_ranks_wait_for_another_process_from_look_to_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gives_up: bool
+) -> None:
+    """None is left in one message for as long as the other process takes."""
+    heard: list[str] = []
+
+    class Heard(World):
+        def from_main(self, decide: Callable[[], Any]) -> Any:
+            heard.append("look")
+            return decide()
+
+        def agree(self, flag: bool) -> bool:
+            heard.append("stop?")
+            return gives_up and heard.count("stop?") == 3
+
+    other = claim(tmp_path / "lock", hint="")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 2 and not gives_up:
+            other.close()
+
+    monkeypatch.setattr(time, "sleep", pause)
+    notes = Notes()
+    place = Workplace(torch.device("cpu"), Heard(), notes)
+    with pytest.raises(Interrupted, match="while waiting for") if gives_up else nullcontext():
+        wait_for(tmp_path, place)
+    assert heard[:5] == ["look", "look", "stop?", "look", "stop?"]
+    assert len(pauses) == 2
+    assert len(notes.notes) == 1
+    other.close()

@@ -25,6 +25,17 @@ def test_auto_is_the_cpu_where_there_is_no_cuda() -> None:
     assert device.accelerator_name(torch.device("cpu")) is None
 
 
+def test_a_gpu_that_cannot_be_used_is_a_machine_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch, "zeros", full)
+    with pytest.raises(MachineError, match=r"cuda:0 cannot be used: CUDA error: out of memory$"):
+        device.pick_device("auto")
+
+
 def test_the_cpu_can_always_be_asked_for() -> None:
     assert device.pick_device("cpu") == torch.device("cpu")
 

@@ -22,6 +22,7 @@ from compress.models.small_cnn import small_cnn
 from compress.training import formats
 from compress.training.formats import (
     Format,
+    compiles,
     dtypes,
     fastest,
     remembered,
@@ -331,3 +332,18 @@ def test_more_networks_of_one_class_are_compiled_than_the_compiler_keeps_unless_
         Format(compiled=True).forward(model.eval())(torch.zeros(1, 3, 8, 8))
     assert seen.frame_count == 12
     assert Format().forward(model) is model
+
+
+def test_a_compiler_is_looked_for_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    assert not compiles()
+    for name in ("gcc", "mine"):
+        (tmp_path / name).touch(mode=0o755)
+    assert compiles()
+    monkeypatch.setenv("CC", "mine")
+    assert compiles()
+    monkeypatch.setenv("CC", "gone")
+    assert not compiles()

@@ -1,7 +1,6 @@
 """One student: its step, its figures, its state."""
 
 import io
-from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -14,8 +13,6 @@ from compress.errors import MachineError, UnusableError
 from compress.losses.registry import Outputs
 from compress.models.folding import fold_batchnorm
 from compress.training import learner as learners
-from compress.training.distributed import World
-from compress.training.formats import Format
 from compress.training.inputs import Batch
 from compress.training.learner import Learner
 from compress.training.objective import Objective, Term
@@ -195,24 +192,6 @@ def test_a_loss_on_features_alone_leaves_no_weight_without_a_gradient() -> None:
     assert all(parameter.grad is not None for parameter in student.model.parameters())
     assert student.model[0].weight.grad.abs().sum() > 0
     assert not student.model[6].weight.grad.any()
-
-
-class Overflowing(World):
-    """Stands in for two ranks, of which the other's gradients overflow."""
-
-    def average_gradients(self, parameters: Iterable[Tensor]) -> None:
-        for parameter in parameters:
-            assert parameter.grad is not None
-            parameter.grad.fill_(float("inf"))
-
-
-def test_an_overflow_on_one_rank_is_skipped_on_all() -> None:
-    """float16: gradients meet before they are looked at, so the scale falls here too."""
-    student = learner(model=linear(), format=Format(dtype="float16"), world=Overflowing())
-    scale = student.state()["scaler"]["scale"]
-    student.step(a_batch(), None, {}, step=0)
-    assert not student.model[1].weight.any()
-    assert student.state()["scaler"]["scale"] == scale / 2
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])

@@ -78,6 +78,19 @@ def test_decay_shrinks_matrices_alone_by_rate_times_decay(name: str) -> None:
     assert layer.bias.item() == 3
 
 
+@pytest.mark.parametrize(("scaled", "fused"), [(False, True), (True, False)])
+def test_steps_that_may_be_left_out_are_not_fused(scaled: bool, fused: bool) -> None:
+    optimizer = build_optimizer(
+        [nn.Linear(1, 1)],
+        name="sgd",
+        learning_rate=0.1,
+        momentum=0.9,
+        weight_decay=0.0,
+        scaled=scaled,
+    )
+    assert optimizer.defaults["fused"] is fused
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(ValueError, match="adam2"):
         build_optimizer(

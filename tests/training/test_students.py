@@ -189,9 +189,21 @@ def test_a_model_that_is_watched_inside_is_not_compiled(
 ) -> None:
     monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format(compiled=True))
     monkeypatch.setattr(torch, "compile", lambda model: model)
+    monkeypatch.setattr(students, "compiles", lambda: True)
     assert built(tmp_path, plan()).format.compiled
     watched = built(tmp_path, plan(terms=["fitnet"]), teaching(tmp_path))
     assert not watched.format.compiled
+
+
+def test_what_was_compiled_elsewhere_trains_uncompiled_where_there_is_no_compiler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(students, "_choose_format", lambda *_, **__: Format(compiled=True))
+    monkeypatch.setattr(torch, "compile", lambda _: pytest.fail("compiled"))
+    monkeypatch.setenv("CC", "no-such-compiler")
+    notes = Notes()
+    assert not built(tmp_path, plan(), notes=notes).format.compiled
+    assert "uncompiled: there is no C compiler here" in notes.notes[-1]
 
 
 def test_a_loss_on_features_needs_a_teacher(tmp_path: Path) -> None:
