@@ -300,6 +300,19 @@ def t_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float
     return middle - half, middle + half
 
 
+def has_no_number(output: object) -> bool:
+    """Whether floats that a model gave hold NaN or infinity; what is made of others has no such.
+
+    Args:
+        output: Any output of a model: an array of any type and shape, or no array.
+    """
+    return (
+        isinstance(output, np.ndarray)
+        and np.issubdtype(output.dtype, np.floating)
+        and not np.isfinite(output).all()
+    )
+
+
 def _checked(logits: ArrayLike, labels: Labels) -> NDArray[np.floating]:
     values: NDArray[np.floating] = np.asarray(logits)
     if values.ndim != 2 or labels.shape != values.shape[:1] or not len(labels):

@@ -33,7 +33,10 @@ FAILURES = (
     ValueError,
 )
 BATCH = 32
+ORT = ".ort"
+"""Suffix of ONNX Runtime's own format."""
 NO_NCHWC = ["NchwcTransformer"]
+JUST_BELOW = np.float32(1 - 1e-6)
 PROBABILITY_ERROR = 2e-3
 """How far from 0 the logarithm of the sum of an image's probabilities may be, in float16 graphs."""
 
@@ -83,7 +86,7 @@ def open_session(
     if optimized_path is not None:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
         options.optimized_model_filepath = str(optimized_path)
-        if optimized_path.suffix == ".ort":
+        if optimized_path.suffix == ORT:
             options.add_session_config_entry("session.save_model_format", "ORT")
     disabled = NO_NCHWC if optimized_path is not None else None
     try:
@@ -127,6 +130,14 @@ def saturates() -> bool:
 def lacks_arithmetic(target: Target | None) -> bool:
     """Whether a graph quantized for this target must run unsaturated here, at another speed."""
     return target in ("vnni", "arm64") and saturates()
+
+
+def stays_saturated(path: Path, target: Target | None) -> bool:
+    """Whether a file lacks its arithmetic here, and no session option can make up for it.
+
+    A file in ONNX Runtime's own format is optimized already: the option comes too late for it.
+    """
+    return path.suffix == ORT and lacks_arithmetic(target)
 
 
 def read_card(session: "InferenceSession", *, name: str = "model", source: str = "") -> ModelCard:
@@ -229,18 +240,36 @@ def normalisation(
 
 
 def raw_answers(session: "InferenceSession", inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Every output of a model, by name, for inputs that `prepare` made.
+    """What a model answers for inputs that `prepare` made, by the outputs' names.
 
     Args:
         session: An open session.
         inputs: (images, …); a model that takes one image a call is called once for each.
 
+    Returns:
+        Arrays of (images, …), the first output's first; others that are none, as one number for
+        all images, are left out.
+
     Raises:
         InputError: The model fails while running.
+        NoClassesError: Its first output has no answer for each image.
     """
     names = [output.name for output in session.get_outputs()]
     parts = [_call(session, part) for part in _calls(session, inputs)]
-    return {name: np.concatenate([part[k] for part in parts]) for k, name in enumerate(names)}
+    found: dict[str, NDArray[Any]] = {}
+    for k, name in enumerate(names):
+        each = [part[k] for part in parts]
+        if all(isinstance(one, np.ndarray) and one.ndim for one in each):
+            answers = np.concatenate(each)
+            if len(answers) == len(inputs):
+                found[name] = answers
+                continue
+        if k == 0:
+            raise NoClassesError(
+                f"output {name!r} has no answer for each image",
+                hint="only a classifier's answers can be judged",
+            )
+    return found
 
 
 def _calls(session: "InferenceSession", inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -306,7 +335,7 @@ def _as_logits(answers: dict[str, NDArray[Any]], card: ModelCard) -> NDArray[np.
     missing = card.classes - classes.shape[1]
     rest = (1 - values.sum(axis=1, keepdims=True)) / max(missing, 1)
     # never above what was answered, so that the best class stays the best
-    rest = np.minimum(rest, values.min(axis=1, keepdims=True) * 0.5)
+    rest = np.minimum(rest, values.min(axis=1, keepdims=True) * JUST_BELOW)
     full = np.repeat(rest, card.classes, axis=1).astype(np.float32)
     np.put_along_axis(full, classes, values, axis=1)
     return _logarithm(full)

@@ -240,3 +240,18 @@ def test_figures_refuse_labels_of_another_count_or_no_images(figure):
         figure(LOGITS, LABELS[:3])
     with pytest.raises(ValueError, match=r"\(0, 3\)"):
         figure(LOGITS[:0], LABELS[:0])
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (np.array([[0.0, np.nan]]), True),
+        (np.array([[0.0, -np.inf]], dtype=np.float16), True),
+        (np.array([[0.0, 1.0]], dtype=np.float32), False),
+        (np.array([1, 2]), False),
+        (np.array(["red"], dtype=object), False),
+        ([{"red": 1.0}], False),
+    ],
+)
+def test_only_floats_can_be_no_numbers(output: object, expected: bool) -> None:
+    assert evaluate.has_no_number(output) is expected

@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from compress import runtime
 from compress.environment import read_environment
 from compress.errors import InputError, MachineError
+from compress.evaluate import softmax
 from compress.measure.artifact import open_artifact
 from compress.records.model_card import ModelCard
 from tests.tiny_models import COLOURS, coloured_images, write_classifier, write_identity
@@ -176,6 +178,20 @@ def test_classes_that_top_k_leaves_out_share_the_rest() -> None:
     found = np.exp(runtime._as_logits(answers, card))
     np.testing.assert_allclose(found[0], [0.3, 0.1, 0.5, 0.1], atol=1e-6)
     np.testing.assert_allclose(found[1], [0, 0.9, 0, 0.1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("classes", "shares"), [("ab", [0.6]), ("abc", [0.4, 0.35]), ("abc", [0.5, 0.25]), ("a", [1.0])]
+)
+def test_a_share_that_top_k_answers_stays_what_it_is(classes: str, shares: list[float]) -> None:
+    given = {"class_names": tuple(classes), "output": "top-k", "top_k": len(shares)}
+    card = ModelCard.model_validate({"name": "x", "image_size": 8, **given})
+    order = np.arange(len(shares))[None, ::-1]
+    values = np.array([shares], dtype=np.float32)
+    answers: dict[str, NDArray[Any]] = {"probabilities": values, "classes": order}
+    logits = runtime._as_logits(answers, card)
+    np.testing.assert_allclose(softmax(logits)[0, order[0]], shares, atol=1e-5)
+    assert logits[0].argmax() == order[0, 0]
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
@@ -197,6 +198,34 @@ def write_export(place: Path, *, wrong: int = 1) -> Path:
         answers=(0, 2, 2) if wrong else right,
     )
     return place
+
+
+def write_more(path: Path, *outputs: str) -> Path:
+    """Let a written classifier answer what others do, in this order.
+
+    Args:
+        path: As `write_classifier` wrote it.
+        outputs: "logits"; "label", the best class as text; "loss", one number for all images.
+    """
+    model = onnx.load(path)
+    graph = model.graph
+    graph.node.extend(
+        [
+            helper.make_node("ArgMax", ["logits"], ["best"], axis=1, keepdims=0),
+            helper.make_node("Cast", ["best"], ["label"], to=TensorProto.STRING),
+            helper.make_node("ReduceMean", ["logits"], ["loss"], keepdims=0),
+        ]
+    )
+    known = {
+        "logits": graph.output[0],
+        "label": helper.make_tensor_value_info("label", TensorProto.STRING, [1]),
+        "loss": helper.make_tensor_value_info("loss", TensorProto.FLOAT, []),
+    }
+    asked = [known[name] for name in outputs]
+    del graph.output[:]
+    graph.output.extend(asked)
+    path.write_bytes(model.SerializeToString())
+    return path
 
 
 def write_identity(path: Path, kind: int, shape: list[int | str]) -> Path:

@@ -189,7 +189,16 @@ def gate(
     threads: measuring.Threads = None,
     max_seconds: measuring.MaxSeconds = None,
     provider: measuring.Provider = None,
-    on: measuring.On = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="HOST[:PYTHON]",
+            help="Judge times on this host: measured over ssh, where the package must be "
+            "installed, or those that a record holds of it.",
+            rich_help_panel=options.MACHINE,
+        ),
+    ] = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -254,8 +263,10 @@ def gate(
 
     with make_progress(quiet) as progress:
         record = judge(config, progress=progress)
-    _write_files(record, config.junit, config.markdown, config.inconclusive)
-    deliver(record, json=json, table=lambda: table(record))
+    try:
+        deliver(record, json=json, table=lambda: table(record))
+    finally:
+        _write_files(record, config.junit, config.markdown, config.inconclusive)
     raise typer.Exit(record.exit_code)
 
 

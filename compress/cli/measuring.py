@@ -20,7 +20,8 @@ Threads = Annotated[
     int | None,
     typer.Option(
         "--threads",
-        help="Threads of each session, pinned to cores of their own [default: 1].",
+        help="Threads of each session, pinned to cores of their own, the fastest kind first "
+        "[default: 1].",
         rich_help_panel=options.MACHINE,
     ),
 ]

@@ -40,7 +40,7 @@ def note_recipe(progress: "Progress", recipe: str | None) -> None:
 
 
 def deliver(record: Writable, *, json: str | None, table: "Callable[[], RenderableType]") -> None:
-    """Write the result to standard output, and to a file where one was asked for.
+    """Write the result to standard output, then to a file where one was asked for.
 
     Where the reader of a pipe has left (`| head`), nobody is there to tell, and the command goes on
     to its own end: its exit code stands.
@@ -55,14 +55,15 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
     """
     if not speaks():
         return
-    if json is not None and json != "-":
-        from compress.files import write_text
-
-        write_text(Path(json), record.to_json())
     try:
         _write(_writable(record.to_json()) if json == "-" else table())
     except BrokenPipeError:
         tell_nobody(sys.stdout)
+    finally:
+        if json is not None and json != "-":
+            from compress.files import write_text
+
+            write_text(Path(json), record.to_json())
 
 
 def _writable(text: str) -> str:

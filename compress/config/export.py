@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compress.config.specs import Frozen, Reference
+from compress.errors import ConfigError
 
 Precision = Literal["fp32", "fp16", "int8"]
 
@@ -69,6 +70,15 @@ class ExportConfig(Frozen):
     @classmethod
     def _batch_as_text(cls, value: Any) -> Any:
         return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @model_validator(mode="after")
+    def _k_goes_with_its_output(self) -> Self:
+        if "top_k" in self.model_fields_set and self.output != "top-k":
+            raise ConfigError(
+                f"--top-k {self.top_k} has no meaning with --output {self.output}",
+                hint="add --output top-k",
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_write(self) -> Self:

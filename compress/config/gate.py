@@ -24,7 +24,7 @@ MEASURING = (
     *(name for name in MeasuringConfig.model_fields if name not in THRESHOLDS),
     "teacher",
 )
-"""What says how to measure, and so means nothing for a record."""
+"""What says how to measure. Of a record it means nothing, but for `on`: whose times are judged."""
 
 RECORD_SUFFIX = ".json"
 
@@ -114,7 +114,7 @@ class GateConfig(MeasuringConfig):
 
     @model_validator(mode="after")
     def _a_record_is_not_measured(self) -> Self:
-        given = [name for name in MEASURING if name in self.model_fields_set]
+        given = [name for name in MEASURING if name in self.model_fields_set and name != "on"]
         if self.judges_record and given:
             options = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ConfigError(
@@ -126,7 +126,7 @@ class GateConfig(MeasuringConfig):
                 f"{self.target} is a record and {self.baseline} is not",
                 hint="give both as records, or both as artifacts (measured beside each other)",
             )
-        if self.on is not None and self.baseline_is_record:
+        if self.on is not None and self.baseline_is_record and not self.judges_record:
             raise ConfigError(
                 f"--baseline {self.baseline} is a record, and --on {self.on} measures there",
                 hint="give the baseline as an artifact: both are measured beside each other there",

@@ -35,7 +35,7 @@ BLOCK = 64
 
 CACHE_BYTES = 256 * 1024**2
 DIGEST_BYTES = 32
-MEANING = 2
+MEANING = 3
 """Counted up when answers that are kept come to mean something else."""
 ECE_BINS = 15
 DECISIVE = (

@@ -26,6 +26,10 @@ WARM_UP_SECONDS = 1.0
 BURST_SECONDS = 0.004
 LONGEST_BURST = 32
 FEWEST_ROUNDS = 10
+CORES = Path("/sys/devices/system/cpu")
+ALIKE = 0.9
+"""Cores of at least this share of the fastest one's speed are of its kind: some of a kind are
+allowed a few hundred megahertz more than the others, which are not another design."""
 LOW_QUANTILE = 25
 """Per cent. The quartile of a burst is what its ratio is made of: interruptions only ever add time,
 and unlike the minimum it hardly depends on how many calls the burst has."""
@@ -173,22 +177,58 @@ def check_threads(threads: int) -> None:
 
 
 def quietest_cores(count: int, *, watch_seconds: float = 0.1) -> tuple[int, ...]:
-    """The cores that others leave free, judged by a short look at their idle time.
+    """The cores to measure on: no two halves of one, the fastest kind, and what others leave free.
+
+    Where cores are not alike, every process has to meet the same kind; the fastest is what a
+    scheduler gives to a program that works hard. So the quietest are taken only among equals, by a
+    short look at their idle time.
 
     Args:
         count: How many are wanted.
         watch_seconds: How long to look.
 
     Returns:
-        Core numbers, the quietest first; all the usable ones where the system does not tell.
+        Core numbers, the best first; where the system tells nothing of them, by their number.
     """
-    cores = usable_cores()
+    left = list(usable_cores())
+    if len(left) <= count:
+        return tuple(left)
     before = _idle_ticks()
-    if len(cores) <= count or not before:
-        return cores[:count]
-    time.sleep(watch_seconds)
+    if before:
+        time.sleep(watch_seconds)
     after = _idle_ticks()
-    return tuple(sorted(cores, key=lambda core: before.get(core, 0) - after.get(core, 0))[:count])
+    speeds = {core: _speed(core) for core in left}
+    fast = ALIKE * max(speeds.values())
+    halves = {core: _siblings(core) for core in left}
+    chosen: list[int] = []
+
+    def cost(core: int) -> tuple[bool, bool, int]:
+        shared = not halves[core].isdisjoint(chosen)
+        return shared, speeds[core] < fast, before.get(core, 0) - after.get(core, 0)
+
+    while len(chosen) < count:
+        chosen.append(min(left, key=cost))
+        left.remove(chosen[-1])
+    return tuple(chosen)
+
+
+def _speed(core: int) -> int:
+    """What a core can do, in a unit of its machine; 0 where the system does not tell."""
+    for name in ("cpu_capacity", "cpufreq/cpuinfo_max_freq"):
+        with suppress(OSError, ValueError):
+            return int((CORES / f"cpu{core}" / name).read_text(encoding="ascii"))
+    return 0
+
+
+def _siblings(core: int) -> frozenset[int]:
+    """The logical cores that share one physical core with this one, itself among them."""
+    found = {core}
+    with suppress(OSError, ValueError):
+        place = CORES / f"cpu{core}" / "topology" / "thread_siblings_list"
+        for part in place.read_text(encoding="ascii").strip().split(","):
+            first, _, last = part.partition("-")
+            found.update(range(int(first), int(last or first) + 1))
+    return frozenset(found)
 
 
 def _idle_ticks() -> dict[int, int]:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 import compress
 from compress.errors import CompressError, InputError, MachineError, UnusableError
+from compress.evaluate import has_no_number
 from compress.measure.feeds import drawn_feeds
 from compress.measure.latency import Subject, Timing, pin, quietest_cores, time_interleaved
 from compress.measure.ratios import Estimate, paired_ratio, percentile
@@ -244,7 +245,8 @@ def run_process(
         [sys.executable, "-P", "-m", __name__],
         input=json.dumps(order),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
         env=environment,
         check=False,
     )
@@ -302,7 +304,7 @@ def _first_inference(job: Job, session: Any) -> tuple[list[dict[str, NDArray[Any
         raise InputError(f"{job.model} does not run: {str(error).splitlines()[0]}") from error
     took = (time.perf_counter_ns() - start) / 1e6
     for output in outputs:
-        if isinstance(output, np.ndarray) and not np.isfinite(output).all():
+        if has_no_number(output):
             raise UnusableError(f"{job.model} answers with NaN or infinity")
     return feeds, took
 

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+from compress.errors import InputError
 from compress.records.document import Document, Environment, Part
 
 Role = Literal["student", "control", "teacher"]
@@ -286,3 +287,39 @@ class BenchRecord(Document):
     notes: tuple[str, ...] = ()
     seconds: float
     environment: Environment
+
+    def on(self, host: str) -> "BenchRecord":
+        """The same rows with the times of another machine in place of this one's.
+
+        Args:
+            host: As ssh knows it.
+
+        Raises:
+            InputError: Nothing was timed there.
+        """
+        found = next((one for one in self.hosts if one.host == host), None)
+        if found is None:
+            known = ", ".join(one.host for one in self.hosts)
+            raise InputError(
+                f"the record holds no times of {host}",
+                hint=f"it holds those of {known}" if known else "bench with --on has them",
+            )
+        rows = {(row.name, row.precision): row for row in found.rows}
+
+        def timed(model: BenchModel) -> BenchModel:
+            row = rows.get((model.name, model.precision))
+            why = f"it was not timed on {host}" if row is None else row.not_timed
+            times = Times() if row is None else row
+            fields = {name: getattr(times, name) for name in Times.model_fields}
+            return model.model_copy(update={**fields, "not_timed": why})
+
+        return self.model_copy(
+            update={
+                "models": tuple(map(timed, self.models)),
+                "processes": max((row.processes for row in found.rows), default=0),
+                "peaks": found.peaks,
+                "ruler_sha256": found.ruler_sha256,
+                "hosts": (),
+                "environment": found.environment,
+            }
+        )

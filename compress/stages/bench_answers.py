@@ -95,6 +95,11 @@ def _unfit(row: Row, images: AskedImages) -> str:
     """Why a row cannot be asked about these images; empty when it can."""
     if images.name is None:
         return images.reason
+    if runtime.stays_saturated(row.path, row.card.target):
+        return (
+            f"made for {row.card.target}, whose arithmetic this CPU lacks, and already optimized: "
+            "name the .onnx file it was made from"
+        )
     if row.untrained:
         return "untrained"
     if not images.named and row.card.dataset not in (None, images.name):

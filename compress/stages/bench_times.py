@@ -134,7 +134,8 @@ def _jobs(rows: Sequence[Row], images: Mapping[int, ImageSet], folder: Path) -> 
     jobs = []
     for row in rows:
         card = row.card
-        kind = f"{card.input_layout} {card.image_size} {card.mean} {card.std} {row.golden}"
+        shape = f"{card.image_size} {card.channels}"
+        kind = f"{card.input_layout} {shape} {card.mean} {card.std} {row.golden}"
         if kind not in files:
             inputs = _inputs(row, images.get(card.image_size))
             path = folder / f"{len(files)}.npy"

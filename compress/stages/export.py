@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from compress import runtime
 from compress.config.export import ExportConfig
 from compress.data.images import Splits
 from compress.environment import read_environment
@@ -10,7 +11,13 @@ from compress.measure.artifact import EXPORTED
 from compress.progress import Progress, Silent
 from compress.records.export import ExportRecord, ExportRow
 from compress.stages import export_sources
-from compress.stages.export_folder import check_free, replacing, write_artifact
+from compress.stages.export_folder import (
+    check_free,
+    ort_name,
+    other_trainings,
+    replacing,
+    write_artifact,
+)
 from compress.stages.export_forms import FormMaker
 from compress.stages.export_sources import Source
 
@@ -37,6 +44,8 @@ def export(config: ExportConfig, *, progress: Progress | None = None) -> ExportR
     place = config.out or EXPORTED / found.id
     for source in found.sources:
         check_free(place / source.label, source, force=config.force)
+    for note in other_trainings(place, found.sources):
+        shown.note(note)
     rows = [_one(place, source, found.splits, config, shown) for source in found.sources]
     return ExportRecord(
         source=str(config.source), artifacts=tuple(rows), environment=read_environment()
@@ -51,6 +60,10 @@ def _one(
     with replacing(folder) as part:
         forms = FormMaker(source, splits, config, progress).make()
         manifest = write_artifact(part, source=source, splits=splits, forms=forms, ort=config.ort)
+    for precision, card in forms.cards.items():
+        file = folder / ort_name(precision)
+        if file.name in manifest.files and runtime.stays_saturated(file, card.target):
+            progress.note(f"{file}: not compared, this CPU lacks the arithmetic of {card.target}")
     for problem in forms.problems:
         progress.note(f"{source.label}: {problem}")
     progress.note(f"{folder}: {', '.join(manifest.files)}")

@@ -5,7 +5,7 @@ import glob
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from compress.stages.export_sources import DATA_NOTES, Source
 README = "README.md"
 WRITTEN = frozenset(
     {MANIFEST, GOLDEN, LABELS, README, *MODEL_FILES.values()}
-    | {Path(name).with_suffix(".ort").name for name in MODEL_FILES.values()}
+    | {Path(name).with_suffix(runtime.ORT).name for name in MODEL_FILES.values()}
 )
 """Every name an artifact may have in its folder."""
 RANDOM = "[a-z0-9_]" * 8
@@ -79,6 +79,38 @@ def check_free(folder: Path, source: Source, *, force: bool) -> None:
         raise ConfigError(
             f"{folder} holds an artifact of {whose}", hint="--force replaces it, --out avoids it"
         )
+
+
+def other_trainings(place: Path, sources: Sequence[Source]) -> list[str]:
+    """What lies in a folder of artifacts from another training of the same run, in words.
+
+    A run that is trained again, or in another place, has the same id and other weights.
+
+    Args:
+        place: Holds one artifact folder for each label.
+        sources: What will be exported to it.
+    """
+    now = {source.label: source for source in sources}
+    notes = []
+    for folder in sorted(place.iterdir()) if place.is_dir() else ():
+        try:
+            manifest = ArtifactManifest.read(folder / MANIFEST)
+        except CompressError:
+            continue
+        if manifest.run is None or manifest.run != sources[0].run:
+            continue
+        whose = f"{folder} is of another training of run {manifest.run}"
+        own = now.get(folder.name)
+        if own is not None and manifest.card.weights_sha256 != own.weights_sha256:
+            notes.append(f"{whose}, with other weights: it is replaced")
+        elif own is None and manifest.parents.get("run") != sources[0].run_sha256:
+            notes.append(f"{whose}, and stays: it was not trained with what is exported now")
+    return notes
+
+
+def ort_name(precision: Precision) -> str:
+    """The file of a form in ONNX Runtime's own format."""
+    return Path(MODEL_FILES[precision]).with_suffix(runtime.ORT).name
 
 
 @contextmanager
@@ -302,10 +334,10 @@ def _golden(test: ImageSet, forms: Forms) -> answers.Golden:
 
 def _write_ort(folder: Path, precision: Precision, forms: Forms, golden: answers.Golden) -> Path:
     """Convert one form and compare its answers with the golden ones."""
-    path = folder / Path(MODEL_FILES[precision]).with_suffix(".ort").name
+    path = folder / ort_name(precision)
     card = forms.cards[precision]
     write_bytes(path, to_ort_format(forms.files[precision]))
-    if runtime.lacks_arithmetic(card.target):
+    if runtime.stays_saturated(path, card.target):
         return path
     given = runtime.raw_answers(runtime.open_session(path), golden.inputs)
     found = answers.compare(golden.expected[precision], given, card)

@@ -1,6 +1,6 @@
 """`compress gate`: the figures of a bench judged by limits, with an exit code for CI."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def gate(
     """
     before = _read_baseline(config)
     if config.judges_record:
-        record, checks = _judge_record(config, before)
+        record, checks = _judge_record(config, before, progress)
     elif config.on is not None and _names(config, TIMES, before):
         record, checks = _judge_elsewhere(config, config.on, before, progress)
     else:
@@ -129,11 +129,49 @@ class _Judge:
         )
 
 
-def _judge_record(config: GateConfig, before: _Before | None) -> tuple[BenchRecord, list[Check]]:
-    """Judge an earlier bench by its own figures and intervals."""
+def _judge_record(
+    config: GateConfig, before: _Before | None, progress: Progress
+) -> tuple[BenchRecord, list[Check]]:
+    """Judge an earlier bench by its own figures and intervals.
+
+    Its times are those of the machine that made it, or of the one that `--on` names.
+    """
     record = BenchRecord.read(Path(config.target.target))
     baseline = None if before is None else before.beside(record.models)
-    return record, _Judge(config, students(record.models), baseline).checks(record)
+    judging = _Judge(config, students(record.models), baseline)
+    limits = _names(config, TIMES, before)
+    if config.on is None or not limits:
+        if config.on is not None:
+            progress.note(f"no times of {config.on} are judged: no limit is about times")
+        if limits and record.hosts:
+            others = ", ".join(host.host for host in record.hosts)
+            progress.note(
+                f"{config.target}: times of {record.environment.cpu}, which made it, are judged, "
+                f"and not those of {others}: --on judges these"
+            )
+        return record, judging.checks(record)
+    name, _ = remote.named(config.on)
+    there = record.on(name)
+    if baseline is not None and baseline.record is not None:
+        old = baseline.record
+        if any(host.host == name for host in old.hosts):
+            old = old.on(name)
+        baseline = replace(baseline, record=old)
+    times = _Judge(config, students(there.models), baseline).checks(there, limits)
+    here = judging.checks(record, [name for name in config.thresholds if name not in limits])
+    return record, [*here, *(_on(name, check) for check in times)]
+
+
+def _on(host: str, check: Check, labels: Mapping[str, str] | None = None) -> Check:
+    """A check of times on another machine, with the labels that rows have here."""
+    known = labels or {}
+    return check.model_copy(
+        update={
+            "row": known.get(check.row, check.row),
+            "against": known.get(check.against, check.against),
+            "reason": f"on {host}: {check.reason}",
+        }
+    )
 
 
 def _collect(config: GateConfig, progress: Progress) -> list[Row]:
@@ -205,15 +243,7 @@ def _judge_elsewhere(
         for model in there.bench.models
     }
     times = [
-        check.model_copy(
-            update={
-                "row": labels.get(check.row, check.row),
-                "against": labels.get(check.against, check.against),
-                "reason": f"on {name}: {check.reason}",
-            }
-        )
-        for check in there.checks
-        if check.row in labels or not check.row
+        _on(name, check, labels) for check in there.checks if check.row in labels or not check.row
     ]
     record = measure_rows(
         needed,

@@ -9,7 +9,7 @@ from compress import evaluate, runtime
 from compress.config.predict import PredictConfig
 from compress.data.folder import pictures_in, read_pictures
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError, UnusableError
+from compress.errors import ConfigError, InputError, MachineError, UnusableError
 from compress.files import printable
 from compress.measure.artifact import Artifact, find_artifacts, resolve
 from compress.progress import Progress, Silent
@@ -29,13 +29,18 @@ def predict(config: PredictConfig, *, progress: Progress | None = None) -> Predi
     Raises:
         InputError: No artifact, a folder without pictures, or a damaged model.
         ConfigError: The place holds several models and none was chosen, or the form is not there.
-        MachineError: The provider is not here.
+        MachineError: The provider is not here, or the file needs another CPU.
         UnusableError: The model answers with NaN or infinity for a picture.
     """
     shown = progress or Silent()
     artifact = _chosen(config)
     precision = _form(artifact, config.precision)
     path, card = artifact.files[precision], artifact.cards[precision]
+    if runtime.stays_saturated(path, card.target):
+        raise MachineError(
+            f"{path} was made for {card.target}, whose arithmetic this CPU lacks",
+            hint="name the .onnx file it was made from",
+        )
     lacking = runtime.lacks_arithmetic(card.target)
     session = runtime.open_session(path, provider=config.provider, unsaturated=lacking)
     places = _pictures(config.images)

@@ -16,19 +16,19 @@ from compress.errors import CompressError, ConfigError, InputError, MachineError
 from compress.measure.artifact import GOLDEN, MODEL_FILES
 from compress.progress import Progress
 from compress.records.bench import BenchModel, BenchRecord, HostRow, HostTimes, Ratio, Times
+from compress.runtime import ORT
 from compress.stages.bench_rows import Row
 from compress.version import VERSION, WHEEL
 
 CONNECT_SECONDS = 10
+ALIVE_SECONDS = 15
+"""How often a host has to show that it is there; after four times without, it is given up."""
 PYTHONS = ("python3", "python3.14", "python3.13", "python3.12", "python3.11", "python")
 MARK = "@@compress@@"
 """Printed before anything that is ours: a login shell may greet first."""
 
 UNREACHABLE = 255
 """What ssh itself ends with."""
-
-ORT = ".ort"
-"""Suffix of ONNX Runtime's own format."""
 
 PROBE = """
 for p in {pythons}; do
@@ -37,7 +37,7 @@ for p in {pythons}; do
     old="$p"; continue
   fi
   if v=$("$p" -P -c 'from compress.version import VERSION; print(VERSION)' 2>/dev/null); then
-    echo {mark}; echo "ready $v"; echo "$p"; mktemp -d; exit 0
+    echo {mark}; echo "ready $v"; echo "$p"; exit 0
   fi
   bare="$p"
 done
@@ -123,6 +123,8 @@ def connected(host: str, progress: Progress) -> Iterator[Connection]:
             "ControlMaster": "auto",
             "ControlPath": f"{control}/s",
             "ControlPersist": "60",
+            "ServerAliveInterval": str(ALIVE_SECONDS),
+            "ServerAliveCountMax": "4",
         }
         options = tuple(w for key, value in settings.items() for w in ("-o", f"{key}={value}"))
         try:
@@ -158,13 +160,13 @@ def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
     _, _, answer = done.stdout.partition(f"{MARK}\n")
     lines = answer.splitlines()
     state, _, detail = (lines[0] if lines else "old ").partition(" ")
-    if state == "ready" and len(lines) == 3:
+    if state == "ready" and len(lines) == 2:
         if detail != VERSION:
             raise MachineError(
                 f"{host} has compress-edge {detail}, this is {VERSION}",
                 hint=_installing(lines[1]),
             )
-        return Connection(host, options, lines[1], lines[2])
+        return Connection(host, options, lines[1], _folder_there(host, options))
     if state == "bare":
         raise MachineError(
             f"{host} has {detail} but not the package",
@@ -176,6 +178,21 @@ def _probe(host: str, options: tuple[str, ...], python: str) -> Connection:
         f"{host} has no Python 3.11 or newer{older}",
         hint=f"install one, or name it: --on {host}:/path/to/bin/python",
     )
+
+
+def _folder_there(host: str, options: tuple[str, ...]) -> str:
+    """A new folder on a host, of our own."""
+    done = _ssh(host, options, f"echo {MARK}; mktemp -d")
+    lines = done.stdout.partition(f"{MARK}\n")[2].splitlines()
+    if done.returncode == UNREACHABLE:
+        raise _unreachable(host, done.stderr)
+    if done.returncode != 0 or not lines:
+        said = done.stderr.strip().splitlines()
+        raise MachineError(
+            f"cannot make a folder on {host}: {said[-1] if said else 'mktemp failed'}",
+            hint="is its disk full?",
+        )
+    return lines[0]
 
 
 def _home(path: str) -> str:
@@ -190,7 +207,8 @@ def _ssh(host: str, options: tuple[str, ...], script: str) -> "subprocess.Comple
         ["ssh", *options, host, f"sh -c {shlex.quote(script)}"],
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="backslashreplace",
         check=False,
     )
 
@@ -234,7 +252,8 @@ def send(connection: Connection, groups: Mapping[str, Sequence[Row]]) -> None:
         done = subprocess.run(
             ["scp", "-q", "-r", *connection.options, *map(str, sorted(Path(name).iterdir())),
              f"{connection.host}:{connection.folder}/"],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            encoding="utf-8", errors="backslashreplace",
         )  # fmt: skip
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines()

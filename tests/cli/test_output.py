@@ -37,10 +37,13 @@ def test_a_file_is_written_beside_the_table(
     assert "the table" in capsys.readouterr().out
 
 
-def test_a_place_that_cannot_be_written_is_an_input_error(tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_an_input_error_after_the_table(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write"):
         deliver(Answer(), json=str(tmp_path / "file" / "a.json"), table=lambda: "the table")
+    assert "the table" in capsys.readouterr().out
 
 
 def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

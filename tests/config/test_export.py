@@ -52,3 +52,10 @@ def test_wrong_values_are_named(options: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         build(ExportConfig, {"source": "last", **options})
     assert said in caught.value.message
+
+
+def test_a_number_of_classes_goes_with_the_output_that_has_it() -> None:
+    with pytest.raises(ConfigError, match="--top-k 3 has no meaning with --output logits") as error:
+        build(ExportConfig, {"source": "last", "top_k": 3})
+    assert error.value.hint == "add --output top-k"
+    assert build(ExportConfig, {"source": "last", "top_k": 3, "output": "top-k"}).top_k == 3

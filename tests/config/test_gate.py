@@ -45,7 +45,7 @@ def test_limits_out_of_bounds_are_refused(name: str, value: float) -> None:
     ("name", "value"),
     [
         *[("data", "images"), ("data_dir", "x"), ("threads", 2), ("max_seconds", 3), ("limit", 9)],
-        *[("on", "pi"), ("provider", "CPU"), ("strict", True), ("teacher", "t.onnx")],
+        *[("provider", "CPU"), ("strict", True), ("teacher", "t.onnx")],
     ],
 )
 def test_a_record_cannot_be_measured_in_another_way(name: str, value: object) -> None:
@@ -54,8 +54,13 @@ def test_a_record_cannot_be_measured_in_another_way(name: str, value: object) ->
     assert build({"target": "b", "min_top1": 0.9, name: value}).thresholds
 
 
+def test_of_a_record_the_times_of_another_machine_can_be_judged() -> None:
+    assert build({"target": "b.json", "on": "pi", "max_p90_ms": 5}).on == "pi"
+    assert build({"target": "b.json", "baseline": "a.json", "on": "pi", "max_p90_ms": 5}).baseline
+
+
 def test_settings_that_measure_can_be_left_out_of_a_table() -> None:
-    table = {"max-seconds": 5, "data_dir": "x", "min-top1": 0.9, "max-size-kib": 3}
+    table = {"max-seconds": 5, "data_dir": "x", "min-top1": 0.9, "max-size-kib": 3, "on": "pi"}
     assert without_measuring(table) == {"min-top1": 0.9, "max-size-kib": 3}
 
 

@@ -1,5 +1,7 @@
 import gc
 import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -129,11 +131,65 @@ def test_more_threads_than_cores_are_refused_with_both_numbers() -> None:
         check_threads(cores + 1)
 
 
-def test_the_core_that_idled_most_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_core_that_idled_most_is_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "CORES", tmp_path)
     looks = iter([{0: 100, 1: 100, 2: 100}, {0: 101, 1: 110, 2: 105}])
     monkeypatch.setattr(latency, "_idle_ticks", lambda: next(looks))
     monkeypatch.setattr(latency, "usable_cores", lambda: (0, 1, 2))
     assert quietest_cores(2, watch_seconds=0) == (1, 2)
+
+
+class Cores:
+    """What a system tells of its logical cores; they idled as long as their number is high."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, count: int) -> None:
+        self._folder = folder
+        looks = iter([dict.fromkeys(range(count), 0), {core: core for core in range(count)}] * 9)
+        patch.setattr(latency, "CORES", folder)
+        patch.setattr(latency, "_idle_ticks", lambda: next(looks))
+        patch.setattr(latency, "usable_cores", lambda: tuple(range(count)))
+
+    def tell(self, name: str, values: Mapping[int, object]) -> None:
+        for core, value in values.items():
+            place = self._folder / f"cpu{core}" / name
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(f"{value}\n")
+
+    def chosen(self, counts: Sequence[int]) -> list[tuple[int, ...]]:
+        return [quietest_cores(count, watch_seconds=0) for count in counts]
+
+
+@pytest.mark.parametrize("name", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
+def test_every_process_meets_the_fastest_kind_of_core(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    cores = Cores(tmp_path, monkeypatch, 6)
+    cores.tell(name, {0: 1024, 1: 1000, 2: 1024, 3: 530, 4: 530, 5: 530})
+    assert cores.chosen([1, 2, 3, 4]) == [(2,), (2, 1), (2, 1, 0), (2, 1, 0, 5)]
+
+
+@pytest.mark.parametrize("siblings", [("0,2", "1,3"), ("0-1", "2-3")])
+def test_threads_get_no_two_halves_of_one_core_while_there_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: tuple[str, str]
+) -> None:
+    cores = Cores(tmp_path, monkeypatch, 4)
+    lists = {int(core): text for text in siblings for core in text.replace("-", ",").split(",")}
+    cores.tell("topology/thread_siblings_list", lists)
+    (three, other), (*_, third) = cores.chosen([2, 3])
+    assert three == 3
+    assert lists[other] != lists[3]
+    assert third == (2 if other != 2 else 1)
+
+
+def test_a_core_without_a_fellow_is_taken_before_half_of_a_fast_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = Cores(tmp_path, monkeypatch, 4)
+    cores.tell("cpu_capacity", {0: 1024, 1: 1024, 2: 600, 3: 600})
+    cores.tell("topology/thread_siblings_list", {0: "0-1", 1: "0-1", 2: "2", 3: "3"})
+    assert cores.chosen([1, 2, 3]) == [(1,), (1, 3), (1, 3, 2)]
 
 
 def test_without_a_look_at_idle_time_any_core_will_do(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ from compress.measure.process import (
 )
 from compress.measure.roofline import RULER
 from compress.runtime import CPU, open_session
-from tests.tiny_models import write_classifier
+from tests.tiny_models import write_classifier, write_more
 
 MIB = 1024**2
 
@@ -68,6 +68,12 @@ def test_the_inputs_given_are_the_inputs_seen(tmp_path: Path) -> None:
     once(Job("m", str(model), inputs=str(tmp_path / "good.npy")))
     with pytest.raises(UnusableError, match="answers with NaN"):
         once(Job("m", str(model), inputs=str(tmp_path / "bad.npy")))
+
+
+@pytest.mark.parametrize("outputs", [("label", "logits"), ("loss",), ("logits", "loss", "label")])
+def test_what_else_models_answer_is_no_hindrance(tmp_path: Path, outputs: tuple[str, ...]) -> None:
+    model = write_more(write_classifier(tmp_path / "m.onnx", card=False), *outputs)
+    assert once(Job("m", str(model))).samples["m"].first_ms > 0
 
 
 def test_failures_of_the_child_keep_their_kind_and_hint(tmp_path: Path) -> None:

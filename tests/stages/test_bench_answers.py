@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto
 from scipy import stats
 
+from compress import runtime
 from compress.config.specs import Reference
 from compress.data.images import ImageSet
 from compress.errors import UnusableError
@@ -23,6 +24,7 @@ from tests.tiny_models import (
     write_export,
     write_folder,
     write_identity,
+    write_more,
 )
 
 
@@ -211,3 +213,28 @@ def test_probabilities_of_a_foreign_file_are_taken_as_such_and_said(tmp_path: Pa
     )
     assert any("or their logarithms" in note for note in ask(found, images).notes)
     assert not any("logarithms" in note for note in ask(alike, images).notes)
+
+
+def test_an_output_that_is_none_of_images_is_no_hindrance_unless_it_is_the_first(
+    tmp_path: Path,
+) -> None:
+    beside = rows(write_more(write_classifier(tmp_path / "a.onnx"), "logits", "loss", "label"))
+    assert fields("tiny fp32", beside, asked(coloured_images(LABELS)))["top1"] == 1.0
+    for number, outputs in enumerate([("loss", "logits"), ("label", "logits")]):
+        path = write_classifier(tmp_path / f"{number}.onnx", card=False)
+        (row,) = rows(write_more(path, *outputs)).values()
+        reason = ask({"m": row}, asked(coloured_images(LABELS))).reasons[row.key]
+        assert "answer for each image" in reason or "one number for each class" in reason
+
+
+def test_a_file_that_would_saturate_here_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In ONNX Runtime's own format it cannot be run without; the .onnx file can."""
+    monkeypatch.setattr(runtime, "saturates", lambda: True)
+    model = write_classifier(tmp_path / "m.onnx", precision="int8", target="arm64")
+    runtime.open_session(model, optimized_path=tmp_path / "m.ort")
+    images = asked(coloured_images(LABELS))
+    for place, reason in ((model, None), (tmp_path / "m.ort", "name the .onnx file")):
+        said = fields("tiny int8", rows(place), images)["not_judged"]
+        assert said is None if reason is None else reason in said

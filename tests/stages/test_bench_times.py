@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,14 @@ def test_float_models_get_normalised_images(tmp_path: Path) -> None:
     assert inputs.shape == (1, 3, 8, 8)
     assert inputs.dtype == np.float32
     assert 0 < inputs.max() <= 1
+
+
+def test_models_of_other_channels_are_timed_with_inputs_of_their_own(tmp_path: Path) -> None:
+    found = rows(write_export(tmp_path))["small fp32"]
+    grey = replace(found, name="grey", card=found.card.model_copy(update={"channels": 1}))
+    jobs = bench_times._jobs([found, grey], {8: coloured_images([0, 1, 2])}, tmp_path)
+    assert jobs[0].inputs is not None
+    assert jobs[1].inputs is None
 
 
 def test_everything_is_really_timed(tmp_path: Path) -> None:

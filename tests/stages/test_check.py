@@ -23,7 +23,7 @@ from compress.records.check import CheckRecord
 from compress.records.model_card import ModelCard
 from compress.stages.check import check
 from tests.conftest import ROOT
-from tests.tiny_models import write_classifier
+from tests.tiny_models import write_classifier, write_more
 from tests.trained_run import exported_workspace
 
 
@@ -256,3 +256,18 @@ def test_the_published_artifact_answers_here_as_where_it_was_made() -> None:
     }
     (int8,) = [row for row in record.rows if row.file == "model.int8.onnx"]
     assert (int8.images, int8.different) == (64, 0)
+
+
+@pytest.mark.parametrize("outputs", [("label", "logits"), ("logits", "loss")])
+def test_a_foreign_file_with_other_outputs_is_opened(
+    tmp_path: Path, outputs: tuple[str, ...]
+) -> None:
+    model = write_more(write_classifier(tmp_path / "m.onnx", card=False), *outputs)
+    (row,) = run(model).rows
+    assert row.verdict == "opened"
+
+
+def test_a_foreign_file_that_answers_one_number_for_all_is_no_classifier(tmp_path: Path) -> None:
+    model = write_more(write_classifier(tmp_path / "m.onnx", card=False), "loss")
+    with pytest.raises(InputError, match="no answer for each image"):
+        run(model)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from compress.records.artifact import ArtifactManifest
 from compress.records.export import ExportRecord
 from compress.stages import export_forms
 from compress.stages.export import export
+from compress.stages.export_folder import other_trainings
+from compress.stages.export_sources import Source
 from tests.bench_rows import load, rows
 from tests.tiny_models import write_folder
 from tests.trained_run import digits, exported_workspace
@@ -199,3 +202,29 @@ def test_a_published_network_keeps_its_accuracy_in_int8(
     assert (manifest.quantization.layers, manifest.quantization.float_layers) == (56, ())
     sizes = {name: file.size_bytes for name, file in manifest.files.items()}
     assert sizes["model.int8.onnx"] <= 0.3 * sizes["model.onnx"]
+
+
+def test_what_is_of_another_training_of_the_run_is_said(exported: Path, tmp_path: Path) -> None:
+    """A run that is trained again has the same id, and other weights."""
+    place = Path(shutil.copytree(exported, tmp_path / "exported"))
+    (place / "notes").mkdir()
+    manifest = ArtifactManifest.read(place / "small_cnn" / "manifest.json")
+    same = Source(
+        label="small_cnn",
+        role="student",
+        networks=(),
+        headers=(),
+        weights_sha256=str(manifest.card.weights_sha256),
+        run=ID,
+        run_sha256=manifest.parents["run"],
+        licence="",
+    )
+    assert other_trainings(place, [same]) == []
+    assert other_trainings(tmp_path / "nothing", [same]) == []
+    assert other_trainings(place, [replace(same, run="another", run_sha256="2" * 64)]) == []
+    again = replace(same, run_sha256="2" * 64, weights_sha256="3" * 64)
+    whose = f"is of another training of run {ID}"
+    student, teacher = other_trainings(place, [again])
+    assert student == f"{place / 'small_cnn'} {whose}, with other weights: it is replaced"
+    assert teacher.startswith(f"{place / 'teacher'} {whose}, and stays")
+    assert len(other_trainings(place, [replace(again, weights_sha256=same.weights_sha256)])) == 1

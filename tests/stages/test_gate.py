@@ -247,8 +247,6 @@ def test_a_record_cannot_be_compared_with_what_must_be_measured(
     place = saved(tmp_path / "bench.json", record(row(baseline_difference=drop(0))))
     with pytest.raises(ConfigError, match="is a record and"):
         run(place, baseline=str(export), max_latency_regression=0.1)
-    with pytest.raises(ConfigError, match=r"no meaning for the record .*bench\.json: --on"):
-        run(place, on="host", max_p90_ms=1)
 
 
 def test_a_teacher_that_is_no_model_file_is_refused_with_what_to_do(export: Path) -> None:

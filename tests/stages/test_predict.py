@@ -195,3 +195,14 @@ def test_probabilities_of_a_file_from_elsewhere_are_shown_as_they_are(tmp_path: 
     found = predict(PredictConfig(artifact=str(model), images=(folder,)))
     assert len(found.predictions) == 90
     assert all(one.guesses[0].probability > 0.99 for one in found.predictions)
+
+
+def test_a_file_that_would_saturate_here_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runtime, "saturates", lambda: True)
+    model = write_classifier(tmp_path / "m.onnx", precision="int8", target="arm64")
+    runtime.open_session(model, optimized_path=tmp_path / "m.ort")
+    with pytest.raises(MachineError, match=r"m\.ort was made for arm64") as error:
+        run(tmp_path / "m.ort", picture(tmp_path / "a.png", RED))
+    assert ".onnx" in error.value.hint
