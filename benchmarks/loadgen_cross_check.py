@@ -25,7 +25,7 @@ import numpy as np
 from compress.environment import read_environment, version_of
 from compress.files import sha256_file, write_text
 from compress.measure.feeds import drawn_feeds
-from compress.measure.latency import Subject, pin, quietest_cores, time_interleaved
+from compress.measure.latency import Subject, measuring_cores, pin, time_interleaved
 from compress.measure.roofline import RULER
 from compress.runtime import open_session
 
@@ -134,7 +134,7 @@ def main() -> int:
             "error: LoadGen is not installed\nhint: pip install mlcommons-loadgen", file=sys.stderr
         )
         return 4
-    pin(quietest_cores(1))
+    pin(measuring_cores(1))
     asked: list[Path] = options.models
     results = [
         compare(model, repeats=options.repeats, seconds=options.seconds)

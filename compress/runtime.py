@@ -1,6 +1,6 @@
 """The one way to open an ONNX Runtime session, and to ask it about images."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,7 +259,7 @@ def raw_answers(session: "InferenceSession", inputs: NDArray[Any]) -> dict[str, 
     found: dict[str, NDArray[Any]] = {}
     for k, name in enumerate(names):
         each = [part[k] for part in parts]
-        if all(isinstance(one, np.ndarray) and one.ndim for one in each):
+        if all(isinstance(one, np.ndarray) and one.ndim for one in each) and _alike(each):
             answers = np.concatenate(each)
             if len(answers) == len(inputs):
                 found[name] = answers
@@ -270,6 +270,11 @@ def raw_answers(session: "InferenceSession", inputs: NDArray[Any]) -> dict[str, 
                 hint="only a classifier's answers can be judged",
             )
     return found
+
+
+def _alike(parts: Sequence[NDArray[Any]]) -> bool:
+    """Whether answers differ in the number of images alone."""
+    return len({part.shape[1:] for part in parts}) == 1
 
 
 def _calls(session: "InferenceSession", inputs: NDArray[Any]) -> Iterator[NDArray[Any]]:

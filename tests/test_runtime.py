@@ -282,3 +282,30 @@ def test_logits_are_log_probabilities_only_where_those_of_all_images_are() -> No
     logits[69, 0] = np.log(0.3)
     assert not runtime.are_log_probabilities(logits)
     assert not runtime.are_log_probabilities(np.full((70, 4), 500, dtype=np.float32))
+
+
+def test_an_output_whose_shape_depends_on_the_image_is_left_out(tmp_path: Path) -> None:
+    """As that of a detector: (1, 3, k), with as many k as pixels are not black."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("NonZero", ["floats"], ["places"]),
+        helper.make_node("Unsqueeze", ["places", "first"], ["found"]),
+    ]
+    constant = helper.make_tensor("first", TensorProto.INT64, [1], [0])
+    outputs = [
+        helper.make_tensor_value_info("found", TensorProto.INT64, [1, 4, "k"]),
+        helper.make_tensor_value_info("floats", TensorProto.FLOAT, [1, 8, 8, 3]),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, 8, 8, 3])]
+    pixels = np.zeros((2, 8, 8, 3), dtype=np.uint8)
+    pixels[1, 0, 0, 0] = 1
+    for order in (outputs, outputs[::-1]):
+        graph = helper.make_graph(nodes, "g", inputs, order, [constant])
+        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+        session = runtime.open_session(tmp_path / "m.onnx")
+        if order is outputs:
+            with pytest.raises(InputError, match="'found' has no answer for each image"):
+                runtime.raw_answers(session, pixels)
+        else:
+            assert list(runtime.raw_answers(session, pixels)) == ["floats"]

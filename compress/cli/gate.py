@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from compress.cli import measuring, options
-from compress.cli.output import deliver
+from compress.cli.output import all_of, deliver
 from compress.streams import write
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def gate(
         float | None,
         typer.Option(
             "--max-p90-ms",
-            help="Largest 90th percentile of the latency on this machine, in ms.",
+            help="Largest 90th percentile of the latency, in ms.",
             rich_help_panel=LIMITS,
         ),
     ] = None,
@@ -189,16 +189,7 @@ def gate(
     threads: measuring.Threads = None,
     max_seconds: measuring.MaxSeconds = None,
     provider: measuring.Provider = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            "--on",
-            metavar="HOST[:PYTHON]",
-            help="Judge times on this host: measured over ssh, where the package must be "
-            "installed, or those that a record holds of it.",
-            rich_help_panel=options.MACHINE,
-        ),
-    ] = None,
+    on: measuring.On = None,
     json: options.Json = None,
     quiet: options.Quiet = False,
 ) -> None:
@@ -263,10 +254,13 @@ def gate(
 
     with make_progress(quiet) as progress:
         record = judge(config, progress=progress)
-    try:
-        deliver(record, json=json, table=lambda: table(record))
-    finally:
-        _write_files(record, config.junit, config.markdown, config.inconclusive)
+    all_of(
+        lambda: deliver(record, json=json, table=lambda: table(record)),
+        lambda: _write_junit(record, config.junit, config.inconclusive),
+        lambda: _write_markdown(record, config.markdown),
+        lambda: _append_summary(record, os.environ.get("GITHUB_STEP_SUMMARY")),
+        lambda: _annotate(record, config.inconclusive),
+    )
     raise typer.Exit(record.exit_code)
 
 
@@ -295,24 +289,42 @@ def _refuse_overwriting(config: "GateConfig", json: str | None) -> None:
             )
 
 
-def _write_files(
-    record: "GateRecord", junit: Path | None, markdown: Path | None, inconclusive: str | None
-) -> None:
-    """JUnit and Markdown where asked for; what GitHub Actions reads, inside one of its jobs."""
-    from compress.files import write_error, write_text
+def _write_junit(record: "GateRecord", place: Path | None, inconclusive: str | None) -> None:
+    """Write one test case per check where asked for."""
+    from compress.files import write_text
     from compress.render import files
 
-    if junit is not None:
-        write_text(junit, files.junit(record, inconclusive=inconclusive))
-    if markdown is not None:
-        write_text(markdown, files.markdown(record))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        try:
-            with Path(summary).open("a", encoding="utf-8") as stream:
-                stream.write(files.markdown(record))
-        except OSError as error:
-            raise write_error(Path(summary), error) from error
+    if place is not None:
+        write_text(place, files.junit(record, inconclusive=inconclusive))
+
+
+def _write_markdown(record: "GateRecord", place: Path | None) -> None:
+    """Write the summary where asked for."""
+    from compress.files import write_text
+    from compress.render import files
+
+    if place is not None:
+        write_text(place, files.markdown(record))
+
+
+def _append_summary(record: "GateRecord", place: str | None) -> None:
+    """Add to the summary of a job of GitHub Actions."""
+    from compress.files import write_error
+    from compress.render import files
+
+    if not place:
+        return
+    try:
+        with Path(place).open("a", encoding="utf-8") as stream:
+            stream.write(files.markdown(record))
+    except OSError as error:
+        raise write_error(Path(place), error) from error
+
+
+def _annotate(record: "GateRecord", inconclusive: str | None) -> None:
+    """Say what did not pass where a job of GitHub Actions reads it."""
+    from compress.render import files
+
     if files.in_github_actions(os.environ):
         for line in files.annotations(record, inconclusive=inconclusive):
             # the runner reads both streams; standard output may be a JSON document

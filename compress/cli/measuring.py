@@ -48,7 +48,8 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="HOST[:PYTHON]",
-        help="Measure times on this host over ssh; the package must be installed there.",
+        help="Measure times on this host over ssh, where the package must be installed; of a "
+        "record, gate judges those it holds of this host.",
         rich_help_panel=options.MACHINE,
     ),
 ]

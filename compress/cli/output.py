@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from compress.errors import UnusableError
+from compress.errors import CompressError, UnusableError
 from compress.streams import tell_nobody
 
 if TYPE_CHECKING:
@@ -64,6 +64,24 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
             from compress.files import write_text
 
             write_text(Path(json), record.to_json())
+
+
+def all_of(*steps: Callable[[], None]) -> None:
+    """Take every step, also after one that failed.
+
+    Raises:
+        CompressError: The first that failed, with what the others said.
+    """
+    failed: list[CompressError] = []
+    for step in steps:
+        try:
+            step()
+        except CompressError as error:
+            failed.append(error)
+    if failed:
+        first, message = failed[0], "; ".join(error.message for error in failed)
+        first.retell(message, hint=first.hint)
+        raise first
 
 
 def _writable(text: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.config.specs import Frozen, Reference, StudentSpec
+from compress.config.specs import Frozen, Reference, StudentSpec, each_parsed
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -62,8 +62,7 @@ class BenchConfig(MeasuringConfig):
     @field_validator("targets", mode="before")
     @classmethod
     def _parse_targets(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(Reference.parse(item) if isinstance(item, str) else item for item in items)
+        return each_parsed(value, Reference.parse)
 
     @field_validator("teacher", mode="before")
     @classmethod
@@ -73,8 +72,7 @@ class BenchConfig(MeasuringConfig):
     @field_validator("student", mode="before")
     @classmethod
     def _parse_students(cls, value: Any) -> Any:
-        items = [value] if isinstance(value, str) else value
-        return tuple(StudentSpec.parse(item) if isinstance(item, str) else item for item in items)
+        return each_parsed(value, StudentSpec.parse)
 
     @model_validator(mode="after")
     def _something_to_measure(self) -> Self:

@@ -21,10 +21,10 @@ TIMES = ("max_latency_ratio", "max_p90_ms", "max_latency_regression")
 WITH_BASELINE = ("max_latency_regression", "max_top1_regression")
 THRESHOLDS = (*ACCURACY, "max_size_kib", *TIMES)
 MEASURING = (
-    *(name for name in MeasuringConfig.model_fields if name not in THRESHOLDS),
+    *(name for name in MeasuringConfig.model_fields if name not in (*THRESHOLDS, "on")),
     "teacher",
 )
-"""What says how to measure. Of a record it means nothing, but for `on`: whose times are judged."""
+"""What says how to measure, and so means nothing for a record; `on` says whose times it judges."""
 
 RECORD_SUFFIX = ".json"
 
@@ -44,12 +44,13 @@ class GateConfig(MeasuringConfig):
         min_agreement: Smallest share of images with the teacher's top-1.
         max_latency_ratio: Largest latency by that of `latency_reference`.
         latency_reference: The teacher, or the float32 form of the same student.
-        max_p90_ms: Largest 90th percentile of the latency on this machine, in milliseconds.
+        max_p90_ms: Largest 90th percentile of the latency, in milliseconds.
         max_latency_regression: Largest growth of the latency against the baseline; 0.05 is 1.05x.
         max_top1_regression: Largest top-1 lost against the baseline.
         inconclusive: What an undecided check counts as, where another check was decided.
         junit: JUnit file to write.
         markdown: Markdown file to write.
+        on: Another machine whose times are judged: measured there, or held by a record.
     """
 
     target: Reference
@@ -114,7 +115,7 @@ class GateConfig(MeasuringConfig):
 
     @model_validator(mode="after")
     def _a_record_is_not_measured(self) -> Self:
-        given = [name for name in MEASURING if name in self.model_fields_set and name != "on"]
+        given = [name for name in MEASURING if name in self.model_fields_set]
         if self.judges_record and given:
             options = ", ".join("--" + name.replace("_", "-") for name in given)
             raise ConfigError(
@@ -135,7 +136,7 @@ class GateConfig(MeasuringConfig):
 
 
 def without_measuring(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of settings without those that say how to measure."""
+    """A table of settings without those that mean nothing for a record."""
     return {key: value for key, value in layer.items() if key.replace("-", "_") not in MEASURING}
 
 

@@ -9,7 +9,7 @@ import gc
 import os
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +28,8 @@ LONGEST_BURST = 32
 FEWEST_ROUNDS = 10
 CORES = Path("/sys/devices/system/cpu")
 ALIKE = 0.9
-"""Cores of at least this share of the fastest one's speed are of its kind: some of a kind are
-allowed a few hundred megahertz more than the others, which are not another design."""
+"""Cores of at least this share of the fastest one's speed are of its kind: some of a kind may run a
+few hundred megahertz faster than the others."""
 LOW_QUANTILE = 25
 """Per cent. The quartile of a burst is what its ratio is made of: interruptions only ever add time,
 and unlike the minimum it hardly depends on how many calls the burst has."""
@@ -176,10 +176,10 @@ def check_threads(threads: int) -> None:
         )
 
 
-def quietest_cores(count: int, *, watch_seconds: float = 0.1) -> tuple[int, ...]:
-    """The cores to measure on: no two halves of one, the fastest kind, and what others leave free.
+def measuring_cores(count: int, *, watch_seconds: float = 0.1) -> tuple[int, ...]:
+    """The cores to measure on: no two halves of one, the fastest kinds, and what others leave free.
 
-    Where cores are not alike, every process has to meet the same kind; the fastest is what a
+    Where cores are not alike, every process has to meet the same kinds; the fastest are what a
     scheduler gives to a program that works hard. So the quietest are taken only among equals, by a
     short look at their idle time.
 
@@ -197,19 +197,29 @@ def quietest_cores(count: int, *, watch_seconds: float = 0.1) -> tuple[int, ...]
     if before:
         time.sleep(watch_seconds)
     after = _idle_ticks()
-    speeds = {core: _speed(core) for core in left}
-    fast = ALIKE * max(speeds.values())
+    kinds = _kinds({core: _speed(core) for core in left})
     halves = {core: _siblings(core) for core in left}
     chosen: list[int] = []
 
-    def cost(core: int) -> tuple[bool, bool, int]:
+    def cost(core: int) -> tuple[bool, int, int]:
         shared = not halves[core].isdisjoint(chosen)
-        return shared, speeds[core] < fast, before.get(core, 0) - after.get(core, 0)
+        return shared, kinds[core], before.get(core, 0) - after.get(core, 0)
 
     while len(chosen) < count:
         chosen.append(min(left, key=cost))
         left.remove(chosen[-1])
     return tuple(chosen)
+
+
+def _kinds(speeds: Mapping[int, int]) -> dict[int, int]:
+    """Which kind each core is of, by its speed; the fastest kind is 0."""
+    kinds: dict[int, int] = {}
+    kind, head = -1, 0
+    for core in sorted(speeds, key=lambda core: -speeds[core]):
+        if kind < 0 or speeds[core] < ALIKE * head:
+            kind, head = kind + 1, speeds[core]
+        kinds[core] = kind
+    return kinds
 
 
 def _speed(core: int) -> int:

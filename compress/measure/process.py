@@ -26,7 +26,7 @@ import compress
 from compress.errors import CompressError, InputError, MachineError, UnusableError
 from compress.evaluate import has_no_number
 from compress.measure.feeds import drawn_feeds
-from compress.measure.latency import Subject, Timing, pin, quietest_cores, time_interleaved
+from compress.measure.latency import Subject, Timing, measuring_cores, pin, time_interleaved
 from compress.measure.ratios import Estimate, paired_ratio, percentile
 from compress.progress import Progress, Silent
 from compress.runtime import open_session
@@ -213,7 +213,7 @@ def run_process(
     longest_seconds: float = float("inf"),
     seed: int = 0,
 ) -> ProcessResult:
-    """Measure jobs in one fresh process, pinned to the quietest cores.
+    """Measure jobs in one fresh process, pinned to `measuring_cores`.
 
     Args:
         jobs: What to measure.
@@ -235,7 +235,7 @@ def run_process(
         "seconds": seconds,
         "longest_seconds": min(longest_seconds, 1e9),
         "seed": seed,
-        "cores": quietest_cores(threads),
+        "cores": measuring_cores(threads),
     }
     package = str(Path(compress.__file__).resolve().parent.parent)
     paths = [package, os.environ.get("PYTHONPATH", "")]

@@ -22,8 +22,8 @@ class TeacherRow(Part):
             costs, in older records.
         format_agreement: Share of validation images with the float32 top-1.
         format_probability_error: Mean absolute difference of probabilities to float32.
-        seconds: Spent on its forward passes, for stored answers and live; in records of older
-            versions by the process that ended the run alone.
+        seconds: Spent on its forward passes, for stored answers and live; of processes that were
+            killed up to their last checkpoint. In older records that of the last process alone.
     """
 
     name: str

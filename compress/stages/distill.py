@@ -132,8 +132,11 @@ def distill(
         if late := late_ramps(plans, config.epochs):
             progress.note(late)
 
+        taught: list[Teaching] = []
+
         def source(images: TrainingImages) -> Teaching:
-            return Teaching(stored, teacher, images, place)
+            taught.append(Teaching(stored, teacher, images, place))
+            return taught[0]
 
         finished = train_students(run, splits, plans, schedule, source, place)
 
@@ -155,7 +158,7 @@ def distill(
                     test,
                     labels,
                     foreign=taught_by.from_outside(run.manifest, described),
-                    seconds=teacher.seconds if teacher else 0.0,
+                    seconds=taught[0].seconds,
                     train_top1=taught_by.train_top1(run.manifest),
                 ),
                 students=rows,

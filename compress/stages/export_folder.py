@@ -93,6 +93,8 @@ def other_trainings(place: Path, sources: Sequence[Source]) -> list[str]:
     now = {source.label: source for source in sources}
     notes = []
     for folder in sorted(place.iterdir()) if place.is_dir() else ():
+        if folder.name.startswith("."):  # what `replacing` makes for a while
+            continue
         try:
             manifest = ArtifactManifest.read(folder / MANIFEST)
         except CompressError:

@@ -140,10 +140,10 @@ def _judge_record(
     baseline = None if before is None else before.beside(record.models)
     judging = _Judge(config, students(record.models), baseline)
     limits = _names(config, TIMES, before)
-    if config.on is None or not limits:
-        if config.on is not None:
-            progress.note(f"no times of {config.on} are judged: no limit is about times")
-        if limits and record.hosts:
+    if not limits:
+        return record, judging.checks(record)
+    if config.on is None:
+        if record.hosts:
             others = ", ".join(host.host for host in record.hosts)
             progress.note(
                 f"{config.target}: times of {record.environment.cpu}, which made it, are judged, "

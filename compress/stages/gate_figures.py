@@ -158,7 +158,7 @@ def _few_processes(processes: int) -> str:
 
 
 def _not_timed(model: BenchModel) -> str:
-    return f"latency not measured here: {model.not_timed or 'it was not timed'}"
+    return f"latency not measured: {model.not_timed or 'it was not timed'}"
 
 
 def _ratio(model: BenchModel, ratio: Ratio | None, missing: str) -> Finding:

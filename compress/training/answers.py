@@ -51,18 +51,18 @@ class Teaching:
         self._teacher = teacher
         self._images = images
         self._place = place
+        self._seconds_before = 0.0
         self._live: dict[bool, tuple[nn.Module, Normalize]] = {}
         self._taps: dict[bool, list[str]] = {}
 
     @property
     def seconds(self) -> float:
-        """The device's time for the teacher's forward passes; waits for it."""
-        return 0.0 if self._teacher is None else self._teacher.seconds
+        """The device's time for the teacher's forward passes for this run; waits for it."""
+        return self._seconds_before + (0.0 if self._teacher is None else self._teacher.seconds)
 
     def goes_on(self, seconds: float) -> None:
         """Count the time that the teacher spent on the same run in processes before this one."""
-        if self._teacher is not None:
-            self._teacher.spent.add(seconds)
+        self._seconds_before = seconds
 
     def tap(self, paths: Sequence[str]) -> None:
         """Run the teacher live at every step for the outputs of these modules.

@@ -28,24 +28,31 @@ def pick_device(wanted: str) -> torch.device:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = True
-        return _begun(torch.device("cuda", torch.cuda.current_device()))
+        return used_from_now_on()
     keep_pages()
     return torch.device("cpu")
 
 
-def _begun(device: torch.device) -> torch.device:
+def used_from_now_on(number: int | None = None) -> torch.device:
     """A CUDA device on which this process has done something.
+
+    Args:
+        number: Makes this one the current device; None takes the one that is.
 
     Raises:
         MachineError: It is full, taken, or none that this PyTorch has code for.
     """
     try:
+        if number is not None:
+            torch.cuda.set_device(number)
+        device = torch.device("cuda", torch.cuda.current_device())
         torch.zeros(1, device=device)
         torch.cuda.synchronize(device)
     except RuntimeError as error:
+        which = "the CUDA device" if number is None else f"CUDA device {number}"
         reason = str(error).strip().partition("\n")[0]
         raise MachineError(
-            f"{device} cannot be used: {reason}",
+            f"{which} cannot be used: {reason}",
             hint="free it, name another with CUDA_VISIBLE_DEVICES, or use --device cpu",
         ) from error
     return device
@@ -97,10 +104,6 @@ class Stopwatch:
         self._marks.append((begin, end))
         if len(self._marks) >= MOST_MARKS:
             self._settle(wait=False)
-
-    def add(self, seconds: float) -> None:
-        """Count time that was spent before, in another process."""
-        self._seconds += seconds
 
     @property
     def seconds(self) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.errors import CompressError, MachineError
+from compress.training.device import used_from_now_on
 
 Decision = TypeVar("Decision")
 TIMEOUT = timedelta(hours=2)
@@ -149,7 +150,7 @@ def join(device: str) -> World:
         device: As given to `--device`; CUDA ranks talk over NCCL, others over gloo.
 
     Raises:
-        MachineError: This machine has fewer GPUs than ranks.
+        MachineError: This machine has fewer GPUs than ranks, or one cannot be used.
     """
     if "RANK" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return World()
@@ -157,7 +158,7 @@ def join(device: str) -> World:
     cuda = device != "cpu" and torch.cuda.is_available()
     if cuda:
         _check_devices(int(os.environ.get("LOCAL_WORLD_SIZE", local_rank + 1)))
-        torch.cuda.set_device(local_rank)
+        used_from_now_on(local_rank)
     if not dist.is_initialized():
         dist.init_process_group(
             "nccl" if cuda else "gloo",

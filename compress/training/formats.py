@@ -35,7 +35,8 @@ POINTWISE_MAP = 8
 """Largest map, in pixels a side, whose 1x1 convolutions are tried as matrix products."""
 
 
-COMPILERS = ("clang", "gcc", "cc")
+COMPILERS = ("gcc", "clang")
+"""What Triton looks for where no variable CC names one."""
 FORCED = {"off": ("float32",), "bf16": ("bfloat16",), "fp16": ("float16",)}
 """What `--amp` leaves where it is not "auto"."""
 RECOMPILES = 256
@@ -269,7 +270,7 @@ def compiles() -> bool:
     What was tried elsewhere tells nothing of it: a run may go on in a smaller container.
     """
     named = os.environ.get("CC")
-    return any(shutil.which(name) for name in ([named] if named else COMPILERS))
+    return any(shutil.which(name) for name in (COMPILERS if named is None else [named]))
 
 
 def remembered(
@@ -312,7 +313,6 @@ def recalled(
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "torch": torch.__version__,
-        "compiles": compiles(),
     }
     path = folder / "formats" / f"{digest(key)[:24]}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):

@@ -25,6 +25,7 @@ VIEWS = "views"
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What the system says of a file in a folder that may only be read."""
 REFILL = "`compress soft-labels --teacher …` computes it again"
+LOWEST = np.finfo(np.float16).min
 MIB = 2**20
 
 
@@ -63,12 +64,14 @@ def relative(logits: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """Logits as they are stored: each row minus its maximum, as float16.
 
     Every loss on logits ignores shifts; the subtraction makes float16's rounding 20 times smaller.
+    What is below float16's range, whose probability is 0 in any format, is its lowest number.
 
     Args:
         logits: Shape (images, classes).
     """
     shifted: NDArray[np.floating[Any]] = logits - logits.max(axis=1, keepdims=True)
-    return shifted.astype(np.float16)
+    stored: NDArray[np.float16] = np.maximum(shifted, LOWEST).astype(np.float16)
+    return stored
 
 
 class SoftLabels:

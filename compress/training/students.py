@@ -152,6 +152,8 @@ def _choose_format(
         "batch_size": share,
         "candidates": list(map(str, candidates)),
     }
+    if any(candidate.compiled for candidate in candidates):
+        question["compiles"] = compiles()
     try:
         return remembered(
             schedule.cache,

@@ -209,13 +209,21 @@ class Teacher:
             ) from error
 
     def compare(self, choice: Format) -> Trust:
-        """Measure a format against float32 on validation images; float32 where it is too far."""
+        """Measure a format against float32 on validation images; float32 where it is too far.
+
+        Raises:
+            UnusableError: The teacher's answers are no numbers in float32 either.
+        """
         images = as_tensor(self._splits.validation, self._device)
         count = min(len(images), AGREEMENT_IMAGES)  # spread out: a folder's are in order of classes
         spread = torch.linspace(0, len(images) - 1, count, dtype=torch.float64).round().long()
         pixels = images[spread.to(self._device)]
         exact, fast = (self._answers(pixels, kind) for kind in (FLOAT32, choice))
         plain = Format(channels_last=choice.channels_last)
+        if not np.isfinite(exact).all():
+            raise UnusableError(
+                f"teacher {self.name} answers NaN or infinity", hint="its weights are broken"
+            )
         if not np.isfinite(fast).all():
             return Trust(plain, refused=f"{choice.dtype} overflows in {self.name}")
         agreement = float(evaluate.agreement(exact, fast))

@@ -153,6 +153,19 @@ def test_what_cannot_be_is_one_line_with_its_exit_code(
     assert "Traceback" not in finished.stderr
 
 
+def test_a_file_that_cannot_be_written_takes_no_other_with_it(run_cli: RunCli, here: Path) -> None:
+    (here / "file").touch()
+    finished = run_cli(
+        *JUDGED, "--max-size-kib", 100, "--json", "file/b.json", "--junit", "file/j.xml",
+        "--markdown", "m.md", cwd=here,
+    )  # fmt: skip
+    assert finished.code == 3
+    assert "max-size-kib" in finished.stdout
+    assert "max-size-kib" in (here / "m.md").read_text()
+    assert "file/b.json" in finished.stderr
+    assert "file/j.xml" in finished.stderr
+
+
 def test_a_record_is_judged_whatever_the_project_says_of_measuring(
     run_cli: RunCli, here: Path
 ) -> None:

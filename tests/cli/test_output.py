@@ -4,12 +4,13 @@ import io
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.rule import Rule
 
-from compress.cli.output import deliver
+from compress.cli.output import all_of, deliver
 from compress.errors import InputError
 
 
@@ -44,6 +45,30 @@ def test_a_place_that_cannot_be_written_is_an_input_error_after_the_table(
     with pytest.raises(InputError, match="cannot write"):
         deliver(Answer(), json=str(tmp_path / "file" / "a.json"), table=lambda: "the table")
     assert "the table" in capsys.readouterr().out
+
+
+def test_a_file_is_written_also_where_the_table_fails(tmp_path: Path) -> None:
+    def broken() -> str:
+        raise ValueError("no table")
+
+    with pytest.raises(ValueError, match="no table"):
+        deliver(Answer(), json=str(tmp_path / "a.json"), table=broken)
+    assert (tmp_path / "a.json").read_text() == '{"answer": 42}\n'
+
+
+def test_every_step_is_taken_and_every_failure_told() -> None:
+    taken: list[int] = []
+
+    def step(number: int) -> None:
+        taken.append(number)
+        if number % 2:
+            raise InputError(f"no {number}", hint=f"mend {number}")
+
+    with pytest.raises(InputError) as error:
+        all_of(*(partial(step, number) for number in range(5)))
+    assert taken == [0, 1, 2, 3, 4]
+    assert (error.value.message, error.value.hint) == ("no 1; no 3", "mend 1")
+    all_of(partial(step, 0), partial(step, 2))
 
 
 def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from compress.measure.latency import (
     Subject,
     Timing,
     check_threads,
+    measuring_cores,
     pin,
-    quietest_cores,
     time_interleaved,
     usable_cores,
 )
@@ -138,7 +138,7 @@ def test_the_core_that_idled_most_is_chosen(
     looks = iter([{0: 100, 1: 100, 2: 100}, {0: 101, 1: 110, 2: 105}])
     monkeypatch.setattr(latency, "_idle_ticks", lambda: next(looks))
     monkeypatch.setattr(latency, "usable_cores", lambda: (0, 1, 2))
-    assert quietest_cores(2, watch_seconds=0) == (1, 2)
+    assert measuring_cores(2, watch_seconds=0) == (1, 2)
 
 
 class Cores:
@@ -158,7 +158,7 @@ class Cores:
             place.write_text(f"{value}\n")
 
     def chosen(self, counts: Sequence[int]) -> list[tuple[int, ...]]:
-        return [quietest_cores(count, watch_seconds=0) for count in counts]
+        return [measuring_cores(count, watch_seconds=0) for count in counts]
 
 
 @pytest.mark.parametrize("name", ["cpu_capacity", "cpufreq/cpuinfo_max_freq"])
@@ -168,6 +168,14 @@ def test_every_process_meets_the_fastest_kind_of_core(
     cores = Cores(tmp_path, monkeypatch, 6)
     cores.tell(name, {0: 1024, 1: 1000, 2: 1024, 3: 530, 4: 530, 5: 530})
     assert cores.chosen([1, 2, 3, 4]) == [(2,), (2, 1), (2, 1, 0), (2, 1, 0, 5)]
+
+
+def test_of_three_kinds_the_middle_one_comes_second(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = Cores(tmp_path, monkeypatch, 8)
+    cores.tell("cpu_capacity", {**dict.fromkeys(range(1, 8), 300), 0: 1024, 1: 870, 2: 860})
+    assert cores.chosen([1, 2, 3, 4]) == [(0,), (0, 2), (0, 2, 1), (0, 2, 1, 7)]
 
 
 @pytest.mark.parametrize("siblings", [("0,2", "1,3"), ("0-1", "2-3")])
@@ -192,9 +200,12 @@ def test_a_core_without_a_fellow_is_taken_before_half_of_a_fast_one(
     assert cores.chosen([1, 2, 3]) == [(1,), (1, 3), (1, 3, 2)]
 
 
-def test_without_a_look_at_idle_time_any_core_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_look_at_idle_time_any_core_will_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latency, "CORES", tmp_path)
     monkeypatch.setattr(latency, "_idle_ticks", dict)
-    assert quietest_cores(1) == usable_cores()[:1]
+    assert measuring_cores(1) == usable_cores()[:1]
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")

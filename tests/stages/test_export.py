@@ -208,6 +208,7 @@ def test_what_is_of_another_training_of_the_run_is_said(exported: Path, tmp_path
     """A run that is trained again has the same id, and other weights."""
     place = Path(shutil.copytree(exported, tmp_path / "exported"))
     (place / "notes").mkdir()
+    shutil.copytree(place / "small_cnn", place / ".small_cnn.ab12cd34.old")
     manifest = ArtifactManifest.read(place / "small_cnn" / "manifest.json")
     same = Source(
         label="small_cnn",

@@ -104,7 +104,7 @@ def test_the_latency_reference_can_be_the_fp32_form() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"p50_ms": None, "not_timed": "made for vnni"}, "not measured here: made for vnni"),
+        ({"p50_ms": None, "not_timed": "made for vnni"}, "latency not measured: made for vnni"),
         ({"p90_ms": None, "samples": 12}, "only 12 calls"),
         ({"processes": 2}, "measured in 2 processes, 5 are needed"),
     ],

@@ -48,6 +48,15 @@ def view(number: int = 0) -> View:
     return schedule(Path()).view(digits(), number)
 
 
+def test_time_that_a_teacher_spent_before_counts_also_where_it_is_gone(tmp_path: Path) -> None:
+    for asked in (None, teacher(tmp_path)):
+        source = teaching(tmp_path, asked)
+        source.goes_on(100.0)
+        assert source.seconds == 100
+    source.fill(view())
+    assert 100 < source.seconds < 200
+
+
 def test_students_end_the_same_with_an_empty_cache_a_full_one_and_no_teacher(
     tmp_path: Path,
 ) -> None:

@@ -32,8 +32,11 @@ def test_a_gpu_that_cannot_be_used_is_a_machine_error(monkeypatch: pytest.Monkey
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch, "zeros", full)
-    with pytest.raises(MachineError, match=r"cuda:0 cannot be used: CUDA error: out of memory$"):
+    with pytest.raises(MachineError, match=r"CUDA device cannot be used: .* out of memory$"):
         device.pick_device("auto")
+    monkeypatch.setattr(torch.cuda, "set_device", full)
+    with pytest.raises(MachineError, match="CUDA device 1 cannot be used"):
+        device.used_from_now_on(1)
 
 
 def test_the_cpu_can_always_be_asked_for() -> None:
@@ -95,8 +98,6 @@ def test_a_stopwatch_adds_up_blocks_to_what_was_spent_before() -> None:
         with watch.running():
             time.sleep(0.01)
     assert 10.02 <= watch.seconds < 11
-    watch.add(100.0)
-    assert 110.02 <= watch.seconds < 111
 
 
 def test_a_block_that_fails_is_not_counted() -> None:

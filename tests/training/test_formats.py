@@ -340,6 +340,8 @@ def test_a_compiler_is_looked_for_where_it_is_named(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     assert not compiles()
+    (tmp_path / "cc").touch(mode=0o755)
+    assert not compiles()
     for name in ("gcc", "mine"):
         (tmp_path / name).touch(mode=0o755)
     assert compiles()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -14,6 +15,7 @@ from compress.training.distributed import World
 from compress.training.formats import Format
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
+from compress.training.soft_labels import relative
 from compress.training.teachers import Trust
 from tests.tiny_training import CPU, a_batch, digits, learner, linear, schedule, teacher
 
@@ -87,3 +89,16 @@ def test_answers_that_are_no_numbers_are_not_stored(
     asked.trust = Trust(Format(dtype="float16"))
     with pytest.raises(UnusableError, match=r"answers NaN or infinity in float16 \(view 0\)"):
         asked.answer(images, schedule(Path()).view(digits(), 0), lambda _: None)
+
+
+def test_a_teacher_whose_answers_are_no_numbers_anywhere_is_told_as_such(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(teachers, "network_of", lambda *_: linear(float("nan")))
+    with pytest.raises(UnusableError, match=r"answers NaN or infinity$"):
+        teacher(tmp_path).compare(Format(dtype="float16"))
+
+
+def test_what_lies_below_the_range_is_stored_as_its_lowest_number() -> None:
+    stored = relative(np.array([[1e6, 0.0, 1e6 - 1]], dtype=np.float32))
+    assert stored.tolist() == [[0.0, -65504.0, -1.0]]
