@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from PIL import Image
 
+from compress import runtime
 from compress.data.images import ImageSet
 from compress.records.model_card import ModelCard
 
@@ -226,6 +227,13 @@ def write_more(path: Path, *outputs: str) -> Path:
     graph.output.extend(asked)
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def in_ort_format(path: Path) -> Path:
+    """A model file beside the given one, in ONNX Runtime's own format."""
+    converted = path.with_suffix(".ort")
+    runtime.open_session(path, optimized_path=converted)
+    return converted
 
 
 def write_identity(path: Path, kind: int, shape: list[int | str]) -> Path:

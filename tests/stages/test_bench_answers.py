@@ -20,6 +20,7 @@ from tests.bench_rows import LABELS, load, rows
 from tests.tiny_models import (
     COLOURS,
     coloured_images,
+    in_ort_format,
     write_classifier,
     write_export,
     write_folder,
@@ -233,8 +234,7 @@ def test_a_file_that_would_saturate_here_is_not_judged(
     """In ONNX Runtime's own format it cannot be run without; the .onnx file can."""
     monkeypatch.setattr(runtime, "saturates", lambda: True)
     model = write_classifier(tmp_path / "m.onnx", precision="int8", target="arm64")
-    runtime.open_session(model, optimized_path=tmp_path / "m.ort")
     images = asked(coloured_images(LABELS))
-    for place, reason in ((model, None), (tmp_path / "m.ort", "name the .onnx file")):
+    for place, reason in ((model, None), (in_ort_format(model), "name the .onnx file")):
         said = fields("tiny int8", rows(place), images)["not_judged"]
         assert said is None if reason is None else reason in said

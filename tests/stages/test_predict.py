@@ -16,7 +16,13 @@ from compress.errors import ConfigError, InputError, MachineError, UnusableError
 from compress.records.predict import PredictRecord
 from compress.stages.predict import predict
 from tests.notes import Notes
-from tests.tiny_models import COLOURS, coloured_images, write_classifier, write_folder
+from tests.tiny_models import (
+    COLOURS,
+    coloured_images,
+    in_ort_format,
+    write_classifier,
+    write_folder,
+)
 from tests.trained_run import exported_workspace
 
 RED, GREEN, BLUE = (200, 20, 20), (20, 200, 20), (20, 20, 200)
@@ -202,7 +208,6 @@ def test_a_file_that_would_saturate_here_is_refused(
 ) -> None:
     monkeypatch.setattr(runtime, "saturates", lambda: True)
     model = write_classifier(tmp_path / "m.onnx", precision="int8", target="arm64")
-    runtime.open_session(model, optimized_path=tmp_path / "m.ort")
     with pytest.raises(MachineError, match=r"m\.ort was made for arm64") as error:
-        run(tmp_path / "m.ort", picture(tmp_path / "a.png", RED))
+        run(in_ort_format(model), picture(tmp_path / "a.png", RED))
     assert ".onnx" in error.value.hint

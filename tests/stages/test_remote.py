@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from compress import runtime
 from compress.config.bench import BenchConfig
 from compress.config.gate import GateConfig
 from compress.config.specs import Reference
@@ -22,7 +21,13 @@ from compress.stages.gate import gate
 from compress.version import WHEEL
 from tests.fake_bench import ratio, record, row
 from tests.ssh_host import SSHD, Host, client, free_port, serving
-from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
+from tests.tiny_models import (
+    coloured_images,
+    in_ort_format,
+    write_classifier,
+    write_export,
+    write_folder,
+)
 
 CLIENT = shutil.which("ssh") and shutil.which("scp") and shutil.which("ssh-keygen")
 needs_sshd = pytest.mark.skipif(
@@ -70,13 +75,6 @@ def write_teacher(folder: Path, name: str, *, work: int) -> Path:
     write_classifier(folder / "model.onnx", **given)
     write_classifier(folder / "model.int8.onnx", **given, precision="int8", target="portable")
     return folder
-
-
-def in_ort_format(path: Path) -> Path:
-    """A model file beside the given one, in ONNX Runtime's own format."""
-    converted = path.with_suffix(".ort")
-    runtime.open_session(path, optimized_path=converted)
-    return converted
 
 
 @needs_sshd
