@@ -285,7 +285,7 @@ def test_logits_are_log_probabilities_only_where_those_of_all_images_are() -> No
 
 
 def test_an_output_whose_shape_depends_on_the_image_is_left_out(tmp_path: Path) -> None:
-    """As that of a detector: (1, 3, k), with as many k as pixels are not black."""
+    """As that of a detector: (1, 4, k), with as many k as numbers are not 0."""
     nodes = [
         helper.make_node("Cast", ["x"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("NonZero", ["floats"], ["places"]),

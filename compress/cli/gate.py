@@ -238,7 +238,7 @@ def gate(
     if recipe is not None:
         layers.append(recipes.load(recipe).get("gate", {}))
     if target.endswith(RECORD_SUFFIX):  # standing settings are no request to measure it
-        layers = [without_measuring(layer) for layer in layers]
+        layers = [without_measuring(layer, hosts=_hosts(target)) for layer in layers]
     config = recipes.build(GateConfig, *layers, given)
     _refuse_overwriting(config, json)
     for name in WITH_BASELINE:
@@ -262,6 +262,13 @@ def gate(
         lambda: _annotate(record, config.inconclusive),
     )
     raise typer.Exit(record.exit_code)
+
+
+def _hosts(record: str) -> list[str]:
+    """The other machines whose times a record holds."""
+    from compress.records.bench import BenchRecord
+
+    return [one.host for one in BenchRecord.read(Path(record)).hosts]
 
 
 def _refuse_overwriting(config: "GateConfig", json: str | None) -> None:

@@ -48,8 +48,8 @@ On = Annotated[
     typer.Option(
         "--on",
         metavar="HOST[:PYTHON]",
-        help="Measure times on this host over ssh, where the package must be installed; of a "
-        "record, gate judges those it holds of this host.",
+        help="Times on this host: measured over ssh, where the package must be installed, or "
+        "held by a record that gate judges.",
         rich_help_panel=options.MACHINE,
     ),
 ]

@@ -36,9 +36,9 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="The folder where CIFAR lies, or is downloaded to by what trains or exports; later "
-        "commands find it again [default: looked for in $COMPRESS_DATA and the cache, downloaded "
-        "to the cache].",
+        help="The folder where CIFAR lies, or is downloaded to by what needs training images; "
+        "later commands find it again [default: looked for in $COMPRESS_DATA and the cache, "
+        "downloaded to the cache].",
         rich_help_panel=DATA,
     ),
 ]

@@ -71,13 +71,19 @@ def all_of(*steps: Callable[[], None]) -> None:
 
     Raises:
         CompressError: The first that failed, with what the others said.
+        Exception: The first that failed in a way that nobody expected.
     """
     failed: list[CompressError] = []
+    broken: list[Exception] = []
     for step in steps:
         try:
             step()
         except CompressError as error:
             failed.append(error)
+        except Exception as error:  # noqa: BLE001 - raised when the others had their turn
+            broken.append(error)
+    if broken:
+        raise broken[0]
     if failed:
         first, message = failed[0], "; ".join(error.message for error in failed)
         first.retell(message, hint=first.hint)

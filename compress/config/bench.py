@@ -20,7 +20,8 @@ class MeasuringConfig(Frozen):
         max_seconds: Longest time spent on timing; None is 20, or as long as five
             processes take.
         limit: Measure accuracy on this many test images, drawn evenly; None takes all.
-        on: Host to measure times on, as ssh knows it; None is this machine.
+        on: Host whose times are wanted, as ssh knows it: measured there, or of a record that a gate
+            judges those it holds of it; None is this machine.
         max_size_kib: Largest file allowed, in KiB.
         provider: Execution provider of ONNX Runtime.
         strict: Refuse images of another size instead of resizing them.
@@ -42,6 +43,12 @@ class MeasuringConfig(Frozen):
         if host is not None and (not host or host.startswith("-") or any(map(str.isspace, host))):
             raise ValueError("is no host name: write HOST, USER@HOST or a name from ~/.ssh/config")
         return host
+
+
+def host_and_python(host: str) -> tuple[str, str]:
+    """The name in `HOST[:/path/to/python]` as ssh knows it, and the path or nothing."""
+    name, colon, python = host.rpartition(":")
+    return (name, python) if colon and python.startswith(("/", "~/")) else (host, "")
 
 
 class BenchConfig(MeasuringConfig):

@@ -1,13 +1,13 @@
 """What `compress gate` requires."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from compress.config.bench import MeasuringConfig, Positive
+from compress.config.bench import MeasuringConfig, Positive, host_and_python
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, unknown
 
@@ -50,7 +50,6 @@ class GateConfig(MeasuringConfig):
         inconclusive: What an undecided check counts as, where another check was decided.
         junit: JUnit file to write.
         markdown: Markdown file to write.
-        on: Another machine whose times are judged: measured there, or held by a record.
     """
 
     target: Reference
@@ -135,9 +134,17 @@ class GateConfig(MeasuringConfig):
         return self
 
 
-def without_measuring(layer: Mapping[str, Any]) -> dict[str, Any]:
-    """A table of settings without those that mean nothing for a record."""
-    return {key: value for key, value in layer.items() if key.replace("-", "_") not in MEASURING}
+def without_measuring(layer: Mapping[str, Any], *, hosts: Sequence[str]) -> dict[str, Any]:
+    """A table of settings without those that mean nothing for a record.
+
+    Args:
+        layer: The table.
+        hosts: The other machines whose times the record holds.
+    """
+    kept = {key: value for key, value in layer.items() if key.replace("-", "_") not in MEASURING}
+    if host_and_python(str(kept.get("on", "")))[0] not in hosts:
+        kept.pop("on", None)
+    return kept
 
 
 def project_table(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from compress.config.bench import host_and_python
 from compress.config.gate import ACCURACY, TIMES, WITH_BASELINE, GateConfig
 from compress.errors import ConfigError
 from compress.measure.verdicts import UNDECIDED, Verdict, exit_code
@@ -141,6 +142,8 @@ def _judge_record(
     judging = _Judge(config, students(record.models), baseline)
     limits = _names(config, TIMES, before)
     if not limits:
+        if config.on is not None:
+            progress.note(f"no times of {config.on} are judged")
         return record, judging.checks(record)
     if config.on is None:
         if record.hosts:
@@ -150,7 +153,7 @@ def _judge_record(
                 f"and not those of {others}: --on judges these"
             )
         return record, judging.checks(record)
-    name, _ = remote.named(config.on)
+    name, _ = host_and_python(config.on)
     there = record.on(name)
     if baseline is not None and baseline.record is not None:
         old = baseline.record
@@ -237,7 +240,7 @@ def _judge_elsewhere(
     if not needed or not limits:
         return _judge_here(config, before, progress)
     there = _gate_there(config, host, limits, needed, old, progress)
-    name, _ = remote.named(host)
+    name, _ = host_and_python(host)
     labels = {
         model.label: next((row.label for row in needed if row.sha256 == model.sha256), model.label)
         for model in there.bench.models

@@ -130,7 +130,7 @@ def _data() -> tuple[DataEntry, ...]:
         entries.append(
             DataEntry(
                 name=first.dataset,
-                summary="small photographs; downloaded by what trains or exports",
+                summary="small photographs; downloaded by what needs training images",
                 train_images=sum(file.rows for file in first.train),
                 test_images=sum(file.rows for file in first.test),
                 classes=len(first.class_names),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.config.bench import MeasuringConfig
+from compress.config.bench import MeasuringConfig, host_and_python
 from compress.errors import CompressError, ConfigError, InputError, MachineError, UnusableError
 from compress.measure.artifact import GOLDEN, MODEL_FILES
 from compress.progress import Progress
@@ -114,7 +114,7 @@ def connected(host: str, progress: Progress) -> Iterator[Connection]:
     Raises:
         MachineError: No ssh here, no route, no Python ≥ 3.11 there, or no package.
     """
-    name, python = named(host)
+    name, python = host_and_python(host)
     if shutil.which("ssh") is None or shutil.which("scp") is None:
         raise MachineError("ssh and scp are not installed here", hint="install openssh-client")
     with tempfile.TemporaryDirectory(prefix="cmp-") as control:
@@ -136,12 +136,6 @@ def connected(host: str, progress: Progress) -> Iterator[Connection]:
                 _ssh(name, options, f"rm -rf {shlex.quote(found.folder)}")
         finally:
             subprocess.run(["ssh", *options, "-O", "exit", name], capture_output=True, check=False)
-
-
-def named(host: str) -> tuple[str, str]:
-    """The name in `HOST[:/path/to/python]` as ssh knows it, and the path or nothing."""
-    name, colon, python = host.rpartition(":")
-    return (name, python) if colon and python.startswith(("/", "~/")) else (host, "")
 
 
 def _installing(python: str) -> str:

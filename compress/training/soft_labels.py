@@ -70,8 +70,8 @@ def relative(logits: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
         logits: Shape (images, classes).
     """
     shifted: NDArray[np.floating[Any]] = logits - logits.max(axis=1, keepdims=True)
-    stored: NDArray[np.float16] = np.maximum(shifted, LOWEST).astype(np.float16)
-    return stored
+    np.maximum(shifted, LOWEST, out=shifted)
+    return shifted.astype(np.float16)
 
 
 class SoftLabels:
@@ -156,7 +156,7 @@ class SoftLabels:
         path = self.view_path(digest)
         if not path.is_file():
             raise InputError(f"{path} is missing: the teacher's answers to a view", hint=REFILL)
-        logits: NDArray[np.float16] = _read(path)["logits"]
+        logits: NDArray[np.float16] = np.maximum(_read(path)["logits"], LOWEST)  # older: -inf
         with suppress(OSError):
             os.utime(path)  # least recently used goes first
         return logits

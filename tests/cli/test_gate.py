@@ -170,7 +170,8 @@ def test_a_record_is_judged_whatever_the_project_says_of_measuring(
     run_cli: RunCli, here: Path
 ) -> None:
     (here / "pyproject.toml").write_text(
-        "[tool.compress.gate]\nmin-top1 = 0.6\nmax-seconds = 3\ndata = 'images'\n"
+        "[tool.compress.gate]\nmin-top1 = 0.6\nmax-p90-ms = 5\nmax-seconds = 3\n"
+        "data = 'images'\non = 'pi'\n"
     )
     (here / "bench.json").write_text(record(row()).to_json())
     finished = run_cli("gate", "bench.json", cwd=here)

@@ -70,6 +70,14 @@ def test_every_step_is_taken_and_every_failure_told() -> None:
     assert (error.value.message, error.value.hint) == ("no 1; no 3", "mend 1")
     all_of(partial(step, 0), partial(step, 2))
 
+    def full() -> None:
+        raise OSError("no space left")
+
+    taken.clear()
+    with pytest.raises(OSError, match="no space left"):
+        all_of(partial(step, 1), full, partial(step, 2))
+    assert taken == [1, 2]
+
 
 def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in `compress bench last | true`: the command goes on to its own end."""

@@ -61,7 +61,11 @@ def test_of_a_record_the_times_of_another_machine_can_be_judged() -> None:
 
 def test_settings_that_measure_can_be_left_out_of_a_table() -> None:
     table = {"max-seconds": 5, "data_dir": "x", "min-top1": 0.9, "max-size-kib": 3, "on": "pi"}
-    assert without_measuring(table) == {"min-top1": 0.9, "max-size-kib": 3, "on": "pi"}
+    kept = {"min-top1": 0.9, "max-size-kib": 3}
+    assert without_measuring(table, hosts=()) == kept
+    assert without_measuring(table, hosts=("nano", "pi")) == {**kept, "on": "pi"}
+    named = without_measuring({"on": "pi:/opt/python"}, hosts=("pi",))
+    assert named == {"on": "pi:/opt/python"}
 
 
 def test_records_and_artifacts_are_not_compared_with_each_other_where_they_cannot_be() -> None:

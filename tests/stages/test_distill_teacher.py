@@ -14,6 +14,7 @@ from compress.records.distill import DistillRecord
 from compress.runs import read_manifest
 from compress.stages.distill import distill
 from compress.training.soft_labels import make_room
+from compress.training.teachers import Teacher
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, files, place, store_answers, tiny_distill
 from tests.tiny_training import trained_teacher_file
@@ -182,15 +183,19 @@ def test_losses_on_features_need_more_than_stored_labels() -> None:
         taught(loss=["fitnet"])
 
 
-def test_a_run_whose_teacher_is_gone_goes_on_where_all_its_answers_are_stored() -> None:
+def test_a_run_whose_teacher_is_gone_goes_on_where_all_its_answers_are_stored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     taught(run_dir="whole", teacher=[TEACHER])
-    begun(teacher=[TEACHER])
+    with monkeypatch.context() as patch:
+        patch.setattr(Teacher, "seconds", 1000.0)
+        begun(teacher=[TEACHER])
     Path(TEACHER).unlink()
     notes = Notes()
     record = taught(teacher=[TEACHER], progress=notes)
     assert f"teacher {TEACHER} is gone: its stored soft labels {the_store().name}" in notes.text
     assert files(Path("run")) == files(Path("whole"))
-    assert record.teacher.seconds == 0
+    assert record.teacher.seconds == 1000
 
 
 def test_a_run_whose_teacher_is_gone_needs_every_answer() -> None:

@@ -183,3 +183,16 @@ def test_more_ranks_than_gpus_are_a_machine_error_on_every_rank(
     assert caught.value.exit_code == 4
     assert "--nproc-per-node 2" in caught.value.hint
     assert "--device cpu" in caught.value.hint
+
+
+def test_a_rank_whose_gpu_cannot_be_used_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def taken(_: int) -> None:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy")
+
+    for name, value in (("RANK", 1), ("LOCAL_RANK", 1), ("WORLD_SIZE", 2), ("LOCAL_WORLD_SIZE", 2)):
+        monkeypatch.setenv(name, str(value))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken)
+    with pytest.raises(MachineError, match=r"CUDA device 1 cannot be used: .* are busy"):
+        join("auto")

@@ -162,6 +162,20 @@ def test_a_trial_of_other_candidates_is_not_taken_for_this_one(tmp_path: Path) -
     assert sorted(len(one["question"]["candidates"]) for one in stored) == [2, 3]
 
 
+def test_a_trial_with_a_compiler_is_not_one_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [Format(), Format(compiled=True)]
+    monkeypatch.setattr(students, "student_candidates", lambda *_: both)
+    monkeypatch.setattr(students, "fastest", lambda *_, **__: (Format(), {}))
+    place = Workplace(CPU, progress=Notes())
+    for found in (True, False, False):
+        monkeypatch.setattr(students, "compiles", lambda found=found: found)
+        students._choose_format(plan(), digits(), schedule(tmp_path), place=place)
+    stored = [json.loads(path.read_text()) for path in (tmp_path / "formats").iterdir()]
+    assert sorted(one["question"]["compiles"] for one in stored) == [False, True]
+
+
 def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
     student = built(tmp_path, plan(terms=["kd:weight=2", "fitnet"]), teaching(tmp_path))
     assert [term.asked.name for term in student.objective.terms] == ["kd", "fitnet"]
