@@ -143,15 +143,17 @@ def test_a_cpu_that_saturates_runs_full_range_without(
     assert forms.quantization.weight_bits == 8
 
 
-@pytest.mark.parametrize("output", ["softmax", "top-k"])
-def test_heads_are_shipped_and_described(weights_file: Path, output: str) -> None:
-    forms = make(weights_file, output=output, top_k=3)
+@pytest.mark.parametrize(("output", "top_k"), [("softmax", None), ("top-k", 3)])
+def test_heads_are_shipped_and_described(
+    weights_file: Path, output: str, top_k: int | None
+) -> None:
+    forms = make(weights_file, output=output, **({"top_k": top_k} if top_k else {}))
     for precision, data in forms.files.items():
         session = runtime.open_session(data)
         card = runtime.read_card(session)
         assert card == forms.cards[precision]
         assert card.output == output
-        assert card.top_k == (3 if output == "top-k" else None)
+        assert card.top_k == top_k
         images = digits().test.images[:20]
         found = runtime.logits(session, card, images).argmax(axis=1)
         assert (found == digits().test.known_labels[:20]).mean() > 0.7
