@@ -69,7 +69,8 @@ def test_the_recipes_of_the_project_are_there() -> None:
     }
     questions = {
         *("cifar10-small-cnn", "cifar10-feature-against-response", "cifar10-alpha-temperature"),
-        *("cifar10-two-block-cnn", "cifar10-two-block-cnn-long", "cifar10-small-cnn-long"),
+        *("cifar10-two-block-cnn", "cifar10-two-block-cnn-long"),
+        *("cifar10-small-cnn-long", "cifar10-small-cnn-long-kd"),
     }
     assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
 
@@ -108,6 +109,7 @@ def test_the_origins_figures_and_the_targets_are_those_of_the_project() -> None:
         "cifar10": {"teacher": 0.96, "student": 0.955, "seeds": 1},
         "cifar10-small-cnn": {"student": 0.923, "seeds": 3},
         "cifar10-small-cnn-long": {"student": 0.923, "seeds": 3},
+        "cifar10-small-cnn-long-kd": {"student": 0.923, "seeds": 3},
         "cifar100": {"student": 0.71, "seeds": 1},
     }
     beaten = [name for about in abouts.values() for name in about.to_beat]
@@ -306,6 +308,18 @@ def test_the_long_training_takes_the_best_loss_and_mixed_images() -> None:
     config = distill_config({"recipe": name})
     assert config.augmentation.mixes
     assert len(plans_of(name)) == len(config.all_seeds) == 3
+
+
+def test_the_long_training_with_kd_differs_in_the_loss_alone() -> None:
+    by_kd, standardised = (
+        recipes.load(f"cifar10-small-cnn-long{ending}") for ending in ("-kd", "")
+    )
+    assert (by_kd["distill"].pop("alpha"), by_kd["distill"].pop("temperature")) == (0.9, 4)
+    del standardised["distill"]["loss"]
+    assert {**by_kd, "about": None} == {**standardised, "about": None}
+    assert {
+        objective(plan) == MOSTLY_TEACHER for plan in plans_of("cifar10-small-cnn-long-kd").values()
+    } == {True}
 
 
 def test_features_stand_against_answers_on_one_pair_with_three_seeds() -> None:
