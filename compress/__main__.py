@@ -2,9 +2,12 @@
 
 import sys
 
+from compress.streams import prepare
+
 
 def main() -> None:
     """Run the program; an installation that cannot even be imported ends with 70, never with 1."""
+    prepare()
     try:
         from compress.cli.app import main as run
     except KeyboardInterrupt:

@@ -90,7 +90,7 @@ def run_program(
     """
     start = ["-m", "compress"]
     if code is not None:
-        start = ["-c", f"{code}\nfrom compress.cli.app import main\nmain()\n"]
+        start = ["-c", f"{code}\nfrom compress.__main__ import main\nmain()\n"]
     finished = subprocess.run(
         [sys.executable, *start, *map(str, arguments)],
         cwd=cwd,

@@ -15,15 +15,22 @@ from compress.version import VERSION, install_hint
 from tests.conftest import ROOT, RunCli
 
 FAKE = """
-import sys, types
-from compress import errors, streams
-from compress.cli import app
+import os, sys, types
+from compress import errors
+from compress.cli import app, output
 def fake() -> None:
     {body}
 sys.modules["fake"] = types.SimpleNamespace(fake=fake)
 app.COMMANDS = {{"fake": "fake:fake"}}
 """
 """Run before the program: its only command is ours."""
+
+MAIN = "from compress.__main__ import main\nmain()"
+DELIVER = (
+    "output.deliver(types.SimpleNamespace(to_json=lambda: 'null' + ' ' * 1_000_000), "
+    "json='-', table=None)"
+)
+"""A command that writes more than a pipe holds."""
 
 BLOCK = """
 import sys
@@ -190,7 +197,7 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_command_with_130(tmp_path: Path, number: signal.Signals) -> None:
     body = "import pathlib, time; pathlib.Path('started').touch(); time.sleep(60)"
-    program = f"{_command(body)}\nfrom compress.cli.app import main\nmain()"
+    program = f"{_command(body)}\n{MAIN}"
     # a shell that starts the tests in the background makes them and their children ignore SIGINT
     reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     program = f"{reset}\n{program}"
@@ -211,12 +218,8 @@ def test_a_signal_ends_a_command_with_130(tmp_path: Path, number: signal.Signals
 def test_a_reader_that_leaves_is_no_failed_gate(
     tmp_path: Path, arguments: list[str], expected: int
 ) -> None:
-    program = (
-        f"{_command('streams.write(sys.stdout, chr(120) * 1_000_000)')}\n"
-        "from compress.cli.app import main\nmain()"
-    )
     with subprocess.Popen(
-        [sys.executable, "-c", program, *arguments],
+        [sys.executable, "-c", f"{_command(DELIVER)}\n{MAIN}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -226,3 +229,72 @@ def test_a_reader_that_leaves_is_no_failed_gate(
         assert process.stderr is not None
         assert process.stderr.read() == b""
     assert process.returncode == expected
+
+
+def _redirected(line: str, body: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of ours as the line of a shell in which `"$@"` stands for it."""
+    program = f"{_command(body)}\n{MAIN}"
+    return subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '"$@" 2>&-',
+        '"$@" <&- >&- 2>&-',
+        '"$@" 2>/dev/full',
+        'PYTHONUNBUFFERED=1 "$@" 2>/dev/full',
+    ],
+)
+@pytest.mark.parametrize(
+    ("ending", "arguments", "code"),
+    [
+        ("assert os.open(os.curdir, os.O_RDONLY) > 2", ["fake"], 0),
+        ("raise errors.InconclusiveError('noise')", ["fake"], 6),
+        ("raise ValueError('shape')", ["fake"], 70),
+        ("pass", ["fake", "--nope"], 2),
+    ],
+    ids=["done", "failure", "bug", "usage"],
+)
+def test_the_exit_code_does_not_depend_on_who_hears_the_messages(
+    line: str, ending: str, arguments: list[str], code: int
+) -> None:
+    note = "from compress.render.live import make_progress; make_progress().note('device: cpu')"
+    body = f"{note}; {ending}"
+    assert _redirected(line, body, *arguments).returncode == code
+
+
+@pytest.mark.parametrize("arguments", [["fake"], ["fake", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [('"$@" >/dev/full', 3), ('PYTHONUNBUFFERED=1 "$@" >/dev/full', 3), ('"$@" >&-', 0)],
+)
+def test_a_result_ends_with_3_on_a_full_disk_and_with_0_where_nobody_wants_it(
+    line: str, code: int, arguments: list[str]
+) -> None:
+    finished = _redirected(line, DELIVER, *arguments)
+    assert finished.returncode == code
+    assert ("No space left on device" in finished.stderr) == bool(code)
+    assert "Traceback" not in finished.stderr
+
+
+def test_a_full_disk_for_result_and_messages_ends_with_3() -> None:
+    assert _redirected('"$@" >/dev/full 2>&1', DELIVER, "fake").returncode == 3
+
+
+def test_a_broken_installation_ends_with_70_also_where_nobody_hears_it(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("raise ImportError('half installed')\n")
+    for where in ("2>&-", "2>/dev/full"):
+        finished = subprocess.run(
+            ["sh", "-c", f'"$@" {where}', "sh", sys.executable, "-m", "compress", "gate"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(tmp_path)},
+            check=False,
+        )
+        assert finished.returncode == 70

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import io
 import os
 import re
 import signal
@@ -18,7 +17,7 @@ from typer.core import TyperCommand
 
 from compress.cli.output import speaks
 from compress.errors import CompressError, ConfigError, DivergedError, Interrupted
-from compress.streams import write
+from compress.streams import tell_nobody
 from compress.version import VERSION, install_hint
 
 COMMANDS = {
@@ -95,45 +94,42 @@ def fail(error: BaseException) -> NoReturn:
         typer.Exit: Always.
     """
     if _State.debug:
-        write(sys.stderr, "".join(traceback.format_exception(error)))
+        sys.stderr.write("".join(traceback.format_exception(error)))
     if isinstance(error, EVERYWHERE) and not speaks():
         raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError) and error.told:
         raise typer.Exit(error.exit_code)
     if isinstance(error, CompressError):
-        write(sys.stderr, f"error: {error.message}\n")
+        sys.stderr.write(f"error: {error.message}\n")
         if error.hint:
-            write(sys.stderr, f"hint: {error.hint}\n")
+            sys.stderr.write(f"hint: {error.hint}\n")
         raise typer.Exit(error.exit_code)
     if isinstance(error, RuntimeError) and "RANK" in os.environ and LOST.search(str(error)):
-        write(sys.stderr, f"error: rank {os.environ['RANK']} lost the others: one of them ended\n")
+        sys.stderr.write(f"error: rank {os.environ['RANK']} lost the others: one of them ended\n")
         raise typer.Exit(4)
     if isinstance(error, KeyboardInterrupt):
-        write(sys.stderr, "interrupted\n")
+        sys.stderr.write("interrupted\n")
         raise typer.Exit(INTERRUPTED)
     if isinstance(error, ModuleNotFoundError) and _missing_extra(error.name):
-        write(
-            sys.stderr,
+        sys.stderr.write(
             f"error: this command needs {error.name}, which is not installed\n"
-            f"hint: {install_hint('train')}\n",
+            f"hint: {install_hint('train')}\n"
         )
         raise typer.Exit(4)
     if isinstance(error, MemoryError):
-        write(
-            sys.stderr,
+        sys.stderr.write(
             "error: this machine has not enough memory\n"
-            "hint: smaller batches or fewer students at a time need less\n",
+            "hint: smaller batches or fewer students at a time need less\n"
         )
         raise typer.Exit(4)
     if isinstance(error, OSError) and error.errno in PLACE:
         place = f"{error.filename}: " if error.filename else ""
-        write(sys.stderr, f"error: {place}{error.strerror}\n")
+        sys.stderr.write(f"error: {place}{error.strerror}\n")
         raise typer.Exit(3)
-    write(
-        sys.stderr,
+    sys.stderr.write(
         f"error: {type(error).__name__}: {error}\n"
         "hint: this is a bug in compress; run again with --debug before the command and report "
-        "it\n",
+        "it\n"
     )
     raise typer.Exit(BUG)
 
@@ -201,20 +197,23 @@ def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def main() -> None:
-    """Run the program; an import that fails ends with 70, never with 1."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a locale has no sign for is no failure
-            stream.reconfigure(errors="backslashreplace")
+    """Run the program; an import that fails ends with 70, never with 1.
+
+    `streams.prepare` comes first.
+    """
     try:
         signal.signal(signal.SIGTERM, _interrupt)
         register()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - a broken installation must not look like a verdict
-        write(sys.stderr, f"error: {type(error).__name__}: {error}\n")
+        sys.stderr.write(f"error: {type(error).__name__}: {error}\n")
         sys.exit(BUG)
     try:
-        app()
+        guarded(app)()
+    except typer.Exit as end:  # outside a command, as where Typer's help meets a full disk
+        tell_nobody(sys.stdout)
+        sys.exit(end.exit_code)
     except SystemExit as end:
         # Typer itself ends with 1 on Ctrl-C or a closed pipe outside a command; 1 is the gate's
         if end.code == 1 and not _State.verdict:

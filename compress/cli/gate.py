@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +10,6 @@ import typer
 
 from compress.cli import measuring, options
 from compress.cli.output import all_of, deliver
-from compress.streams import write
 
 if TYPE_CHECKING:
     from compress.config.gate import GateConfig
@@ -238,7 +238,8 @@ def gate(
     if recipe is not None:
         layers.append(recipes.load(recipe).get("gate", {}))
     if target.endswith(RECORD_SUFFIX):  # standing settings are no request to measure it
-        layers = [without_measuring(layer, hosts=_hosts(target)) for layer in layers]
+        hosts = _hosts(target)
+        layers = [without_measuring(layer, hosts=hosts) for layer in layers]
     config = recipes.build(GateConfig, *layers, given)
     _refuse_overwriting(config, json)
     for name in WITH_BASELINE:
@@ -248,6 +249,7 @@ def gate(
                 hint="name the artifact or the record before the change with --baseline",
             )
 
+    from compress.render import files
     from compress.render.live import make_progress
     from compress.render.tables.gate import table
     from compress.stages.gate import gate as judge
@@ -256,8 +258,8 @@ def gate(
         record = judge(config, progress=progress)
     all_of(
         lambda: deliver(record, json=json, table=lambda: table(record)),
-        lambda: _write_junit(record, config.junit, config.inconclusive),
-        lambda: _write_markdown(record, config.markdown),
+        lambda: _write(config.junit, lambda: files.junit(record, inconclusive=config.inconclusive)),
+        lambda: _write(config.markdown, lambda: files.markdown(record)),
         lambda: _append_summary(record, os.environ.get("GITHUB_STEP_SUMMARY")),
         lambda: _annotate(record, config.inconclusive),
     )
@@ -296,22 +298,12 @@ def _refuse_overwriting(config: "GateConfig", json: str | None) -> None:
             )
 
 
-def _write_junit(record: "GateRecord", place: Path | None, inconclusive: str | None) -> None:
-    """Write one test case per check where asked for."""
+def _write(place: Path | None, text: Callable[[], str]) -> None:
+    """Write a file where one was asked for."""
     from compress.files import write_text
-    from compress.render import files
 
     if place is not None:
-        write_text(place, files.junit(record, inconclusive=inconclusive))
-
-
-def _write_markdown(record: "GateRecord", place: Path | None) -> None:
-    """Write the summary where asked for."""
-    from compress.files import write_text
-    from compress.render import files
-
-    if place is not None:
-        write_text(place, files.markdown(record))
+        write_text(place, text())
 
 
 def _append_summary(record: "GateRecord", place: str | None) -> None:
@@ -335,4 +327,4 @@ def _annotate(record: "GateRecord", inconclusive: str | None) -> None:
     if files.in_github_actions(os.environ):
         for line in files.annotations(record, inconclusive=inconclusive):
             # the runner reads both streams; standard output may be a JSON document
-            write(sys.stderr, f"{line}\n")
+            sys.stderr.write(f"{line}\n")

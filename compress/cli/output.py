@@ -51,14 +51,12 @@ def deliver(record: Writable, *, json: str | None, table: "Callable[[], Renderab
         table: Makes the table; not called when it is not shown.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: Standard output or the file cannot be written.
     """
     if not speaks():
         return
     try:
         _write(_writable(record.to_json()) if json == "-" else table())
-    except BrokenPipeError:
-        tell_nobody(sys.stdout)
     finally:
         if json is not None and json != "-":
             from compress.files import write_text
@@ -100,21 +98,26 @@ def _writable(text: str) -> str:
 
 
 def _write(result: "str | RenderableType") -> None:
-    """Write JSON as it is, or a table, all of it.
+    """Write JSON as it is, or a table, all of it, as far as somebody reads.
 
     Raises:
-        BrokenPipeError: Nobody reads.
+        InputError: It cannot be written: the disk is full.
     """
-    if isinstance(result, str):
-        sys.stdout.write(result)
-    else:
-        from rich.console import Console
+    try:
+        if isinstance(result, str):
+            sys.stdout.write(result)
+        else:
+            from rich.console import Console
 
-        try:
             Console(width=_width()).print(result)
-        except SystemExit as ended:  # Rich's answer to a closed pipe
-            raise BrokenPipeError from ended
-    sys.stdout.flush()
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # the latter is Rich's answer to a closed pipe
+        tell_nobody(sys.stdout)
+    except OSError as error:
+        from compress.files import write_error
+
+        tell_nobody(sys.stdout)
+        raise write_error(Path("standard output"), error) from error
 
 
 def deliver_training(
@@ -128,7 +131,7 @@ def deliver_training(
         table: As in `deliver`.
 
     Raises:
-        InputError: The file cannot be written.
+        InputError: Standard output or the file cannot be written.
         UnusableError: Models diverged; the first process alone tells.
     """
     deliver(record, json=json, table=table)

@@ -14,7 +14,6 @@ from rich.text import Text
 
 from compress.progress import Progress, Silent
 from compress.render.numbers import clock, size
-from compress.streams import write
 
 REFRESHES_PER_SECOND = 4
 """Few, since the thread that draws takes its time from the cores that train."""
@@ -84,7 +83,7 @@ class Lines:
 
     def note(self, text: str) -> None:
         """Write the note."""
-        write(self._stream, f"{text}\n")
+        self._stream.write(f"{text}\n")
 
     def start(self, task: str, *, total: int, unit: str) -> None:
         """Say nothing yet."""

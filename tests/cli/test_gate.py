@@ -225,6 +225,18 @@ def test_a_reader_that_leaves_does_not_turn_a_failure_into_a_pass(
         assert run_cli("gate", "gone", "--min-top1", 0.1, cwd=here, code=code).code == 3
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_messages_that_meet_a_full_disk_leave_the_verdict(
+    run_cli: RunCli, here: Path, unbuffered: str
+) -> None:
+    full = "import os\nos.dup2(os.open('/dev/full', os.O_WRONLY), 2)\n"
+    env = {"PYTHONUNBUFFERED": unbuffered, "GITHUB_ACTIONS": "true"}
+    for least, code in ((0.1, 0), (0.9, 1)):
+        finished = run_cli(*JUDGED, "--min-top1", least, cwd=here, code=full, env=env)
+        assert finished.code == code
+        assert finished.stdout.splitlines()[-1].endswith(f"(exit code {code})")
+
+
 def test_it_runs_where_there_is_no_torch_and_no_onnx(run_cli: RunCli, here: Path) -> None:
     block = "import sys\nfor name in ('torch', 'onnx', 'sklearn'): sys.modules[name] = None\n"
     finished = run_cli(*JUDGED, "--min-top1", 0.6, cwd=here, code=block)

@@ -89,6 +89,27 @@ def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> No
             deliver(Answer(), json=form, table=lambda: "the table")
 
 
+@pytest.mark.parametrize("form", [None, "-"])
+def test_a_full_disk_is_an_input_error_then_and_not_again_at_the_end(
+    form: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = "^cannot write standard output: No space left on device$"
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(InputError, match=message):
+            deliver(Answer(), json=form, table=lambda: "the table")
+
+
+def test_a_file_is_written_also_where_standard_output_is_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(InputError, match="standard output"):
+            deliver(Answer(), json=str(tmp_path / "a.json"), table=lambda: "the table")
+    assert (tmp_path / "a.json").read_text() == '{"answer": 42}\n'
+
+
 def test_other_ranks_of_torchrun_stay_silent(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

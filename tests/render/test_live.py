@@ -5,12 +5,14 @@ import os
 import pty
 import re
 import threading
+from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from compress.render import live
 from compress.render.live import Bar, Lines, Quiet, figure, make_progress
+from compress.streams import Messages
 
 SHOW_CURSOR = "\x1b[?25h"
 HIDE_CURSOR = "\x1b[?25l"
@@ -117,6 +119,19 @@ def test_the_cursor_is_shown_again_after_a_failure(terminal: Terminal) -> None:
     written = terminal.close()
     assert HIDE_CURSOR in written
     assert written.rindex(SHOW_CURSOR) > written.rindex(HIDE_CURSOR)
+
+
+def test_a_terminal_that_was_closed_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for a training that was started with `nohup`."""
+    monkeypatch.setenv("TERM", "xterm-256color")
+    master, slave = pty.openpty()
+    with Messages(os.fdopen(slave, "wb"), line_buffering=True) as stream:
+        with make_progress(stream=stream) as progress:
+            assert isinstance(progress, Bar)
+            os.close(master)
+            progress.note("device: cpu")
+            epoch(progress, 1)
+        assert os.path.samestat(os.fstat(stream.fileno()), Path(os.devnull).stat())
 
 
 def test_text_from_outside_is_no_markup(terminal: Terminal) -> None:
