@@ -14,7 +14,7 @@ from compress.training import state as checkpoints
 from compress.training.distributed import World
 from compress.training.results import Finished
 from compress.training.session import train_students
-from compress.training.workplace import Workplace
+from compress.training.workplace import Watch, Workplace, unwatched
 from tests.notes import Notes
 from tests.tiny_training import ALONE, CPU, Given, Killed, digits, open_run, plan, schedule
 
@@ -30,6 +30,7 @@ def train(
     splits: Splits | None = None,
     notes: Notes | None = None,
     source: Given | None = None,
+    watch: Watch = unwatched,
     **changes: Any,
 ) -> list[Finished]:
     """Train students on digits in the run directory `folder/run`, or go on there."""
@@ -42,7 +43,7 @@ def train(
             schedule(cache_folder(), **changes),
             lambda _: source or Given(digits()),
             place=Workplace(
-                CPU, world=world, progress=notes or Notes(), stop=stop or StopRequest()
+                CPU, world, progress=notes or Notes(), stop=stop or StopRequest(), watch=watch
             ),
         )
     finally:

@@ -247,7 +247,7 @@ def open_run(folder: Path) -> Run:
     return Run.open(folder, id="r", command="distill", config={})
 
 
-class Given:
+class Given(Nobody):
     """A source with invented answers, different for every view; it remembers the views."""
 
     def __init__(self, splits: Splits) -> None:
@@ -263,10 +263,6 @@ class Given:
         """The answers to a view."""
         self.views.append(view.number)
         return self.logits(view.number)
-
-    def features(self, batch: Batch) -> Mapping[str, Tensor]:
-        """No features."""
-        return {}
 
 
 def schedule(cache_folder: Path, **changes: Any) -> Schedule:

@@ -152,22 +152,19 @@ def distill(
 
     config = distill_config(given)
 
-    from compress.cli.drawing import draw
+    from compress.cli.drawing import draw, watching
     from compress.render.live import make_progress
     from compress.render.tables.distill import table
     from compress.runs import RUNS
     from compress.stages.distill import distill as stage
     from compress.stages.training_run import named_folder
 
-    if tensorboard:
-        from compress.render.event_files import require_tensorboard
-
-        require_tensorboard()
     with make_progress(quiet or not speaks()) as progress:
         if not config.resume:
             note_recipe(progress, config.recipe)
         place = named_folder(config, "distill")
-        record = stage(config, progress=progress, flags=given)
+        watch = watching(tensorboard=tensorboard, progress=progress)
+        record = stage(config, progress=progress, flags=given, watch=watch)
         folder = place or RUNS / record.run
         if speaks():
             draw(folder, record.students, record, tensorboard=tensorboard, progress=progress)

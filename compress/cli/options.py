@@ -248,7 +248,9 @@ CheckpointEvery = Annotated[
 Tensorboard = Annotated[
     bool,
     typer.Option(
-        "--tensorboard", help="Write TensorBoard event files into the run.", rich_help_panel=OUTPUT
+        "--tensorboard",
+        help="Write TensorBoard event files into the run, after every epoch.",
+        rich_help_panel=OUTPUT,
     ),
 ]
 SoftLabels = Annotated[

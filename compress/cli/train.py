@@ -69,22 +69,19 @@ def train(
 
     config = recipes.build(TrainConfig, *recipes.layers("train", given))
 
-    from compress.cli.drawing import draw
+    from compress.cli.drawing import draw, watching
     from compress.render.live import make_progress
     from compress.render.tables.train import table
     from compress.runs import RUNS
     from compress.stages.train import train as stage
     from compress.stages.training_run import named_folder
 
-    if tensorboard:
-        from compress.render.event_files import require_tensorboard
-
-        require_tensorboard()
     with make_progress(quiet or not speaks()) as progress:
         if not config.resume:
             note_recipe(progress, config.recipe)
         place = named_folder(config, "train")
-        record = stage(config, progress=progress, flags=given)
+        watch = watching(tensorboard=tensorboard, progress=progress)
+        record = stage(config, progress=progress, flags=given, watch=watch)
         folder = place or RUNS / record.run
         if speaks():
             draw(folder, record.models, None, tensorboard=tensorboard, progress=progress)

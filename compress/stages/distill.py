@@ -32,11 +32,11 @@ from compress.stages.training_run import (
 )
 from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
-from compress.training.distributed import join
+from compress.training.distributed import alone_on_failure, join
 from compress.training.inputs import TrainingImages
 from compress.training.results import write_predictions
 from compress.training.session import check_batch, train_students
-from compress.training.workplace import Workplace
+from compress.training.workplace import Watch, Workplace, unwatched
 
 
 def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
@@ -72,11 +72,13 @@ def _what(config: DistillConfig) -> str:
     return "+".join(dict.fromkeys(str(spec.label or spec.model.name) for spec in config.student))
 
 
+@alone_on_failure()
 def distill(
     config: DistillConfig,
     *,
     progress: Progress = Silent(),  # noqa: B008 - it has no state
     flags: dict[str, Any] | None = None,
+    watch: Watch = unwatched,
 ) -> DistillRecord:
     """Teach students, or take up or show the run that was asked for before.
 
@@ -84,6 +86,7 @@ def distill(
         config: Students, teacher and how.
         progress: Told of everything.
         flags: What the user gave, to compare with the run that `--resume` names.
+        watch: Shown the learning curves while they grow, those of a teacher trained first, too.
 
     Returns:
         The run's record.
@@ -109,7 +112,7 @@ def distill(
         opened(open_run(folder, name, config, "distill", world)) as run,
         ExitStack() as held,
     ):
-        place = Workplace(device, world, progress, stop)
+        place = Workplace(device, world, progress, stop, watch)
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress)
         pin_data(run, splits, config, world)
@@ -127,7 +130,7 @@ def distill(
             held=held,
         ).find()
         if lessons.live and teacher is not None:
-            world.from_main(lambda: check_pairs(run, splits, plans, teacher.live()[0]))
+            world.from_main(lambda: check_pairs(run, splits, plans, teacher.live(folded=False)[0]))
         progress.note(str(lessons))
         if late := late_ramps(plans, config.epochs):
             progress.note(late)

@@ -110,10 +110,11 @@ class TeacherSearch:
         if not taught_by.named(self.run.manifest):
             return self._asked(self._looked_for())
         pins = self.run.manifest.choices[TEACHER]
-        gone = self.place.world.from_main(lambda: teaching.first_gone(pins))
+        folder = self.run.folder
+        gone = self.place.world.from_main(lambda: teaching.first_gone(pins, folder))
         if gone is not None:
             return self._stored_instead(gone), None
-        return self._asked(teaching.unpinned(pins, self.splits))
+        return self._asked(teaching.unpinned(pins, folder, self.splits))
 
     def _stored_alone(self) -> SoftLabels:
         """The answers in `--soft-labels DIR`, where no teacher is named."""
@@ -197,7 +198,7 @@ class TeacherSearch:
             training = training.model_copy(update={"run_dir": folder})
         wait_for(folder, place)
         try:
-            record = train(training, progress=place.progress, name=folder.name)
+            record = train(training, progress=place.progress, name=folder.name, watch=place.watch)
         except (MachineError, DivergedError) as error:
             error.retell(
                 f"while the teacher was trained: {error.message}",

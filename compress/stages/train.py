@@ -22,10 +22,10 @@ from compress.stages.training_run import (
     schedule_of,
 )
 from compress.training.device import accelerator_name, pick_device
-from compress.training.distributed import join
+from compress.training.distributed import alone_on_failure, join
 from compress.training.loop import Nobody
 from compress.training.session import train_students
-from compress.training.workplace import Workplace
+from compress.training.workplace import Watch, Workplace, unwatched
 
 
 def plan_models(config: TrainConfig) -> tuple[StudentPlan, ...]:
@@ -45,12 +45,14 @@ def plan_models(config: TrainConfig) -> tuple[StudentPlan, ...]:
     )
 
 
+@alone_on_failure()
 def train(
     config: TrainConfig,
     *,
     progress: Progress = Silent(),  # noqa: B008 - it has no state
     flags: dict[str, Any] | None = None,
     name: str | None = None,
+    watch: Watch = unwatched,
 ) -> TrainRecord:
     """Train a model, or take up or show the run that was asked for before.
 
@@ -59,6 +61,7 @@ def train(
         progress: Told of everything.
         flags: What the user gave, to compare with the run that `--resume` names.
         name: Id of the run, instead of the one that its options give it.
+        watch: Shown the learning curves while they grow.
 
     Returns:
         The run's record.
@@ -94,7 +97,7 @@ def train(
             plans,
             schedule_of(config),
             lambda _images: Nobody(),
-            Workplace(device, world, progress, stop),
+            Workplace(device, world, progress, stop, watch),
         )
 
         def conclude() -> TrainRecord:

@@ -36,6 +36,23 @@ def give_up(_learner: Learner, error: DivergedError) -> None:
 class Source(Protocol):
     """Where the teaching comes from."""
 
+    @property
+    def seconds(self) -> float:
+        """The device's time for a teacher's forward passes for this run; waits for it."""
+        ...
+
+    def goes_on(self, seconds: float) -> None:
+        """Count the time that the teacher spent on the same run in processes before this one."""
+        ...
+
+    def tap(self, paths: Sequence[str]) -> None:
+        """Have the outputs of these modules of the teacher in `features`, and no others.
+
+        Raises:
+            ConfigError: There is no teacher that could run live.
+        """
+        ...
+
     def labels(self, view: View) -> Tensor | None:
         """The stored logits of a view, float16 (images, classes) on the device; None: nobody."""
         ...
@@ -47,6 +64,14 @@ class Source(Protocol):
 
 class Nobody:
     """The source of a training without a teacher."""
+
+    seconds = 0.0
+
+    def goes_on(self, seconds: float) -> None:
+        """No time is spent."""
+
+    def tap(self, paths: Sequence[str]) -> None:
+        """No features."""
 
     def labels(self, view: View) -> Tensor | None:  # noqa: ARG002
         """No stored logits."""

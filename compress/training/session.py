@@ -13,7 +13,6 @@ from compress.errors import ConfigError, DivergedError, Interrupted
 from compress.records.run import EpochRecord
 from compress.runs import CHECKPOINT, Run
 from compress.training import state as checkpoints
-from compress.training.answers import Teaching
 from compress.training.distributed import World
 from compress.training.groups import Begun, Group, groups_to_train, waiting_files
 from compress.training.inputs import TrainingImages
@@ -102,8 +101,7 @@ def train_students(
     torch.set_num_threads(threads)
     begun = world.from_main(lambda: Begun.read(run.folder))
     run.seconds_before = begun.seconds
-    if isinstance(source, Teaching):
-        source.goes_on(begun.teacher_seconds)
+    source.goes_on(begun.teacher_seconds)
     log = list(begun.log)
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
     hopes -= begun.diverged | {row.label for row in read_diverged(run, plans)}
@@ -165,9 +163,13 @@ def _train_group(
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
     _tap(source, learners)
 
+    def write_log() -> None:
+        run.write_epochs(position.log)
+        place.watch(run.folder, position.log)
+
     def save(position: Position) -> None:
         states = [learner.state() for learner in learners]
-        teacher_seconds = source.seconds if isinstance(source, Teaching) else 0.0
+        teacher_seconds = source.seconds
 
         def write() -> None:
             spent = {"seconds": run.seconds, "teacher_seconds": teacher_seconds}
@@ -175,7 +177,7 @@ def _train_group(
                 run.folder / CHECKPOINT,
                 {"position": position.state(), "learners": states, **spent},
             )
-            run.write_epochs(position.log)
+            write_log()
 
         world.from_main(write)
 
@@ -210,7 +212,7 @@ def _train_group(
         for row in position.diverged:
             note_diverged(run, row)
 
-    world.from_main(lambda: run.write_epochs(position.log))
+    world.from_main(write_log)
     for learner in learners:  # one at a time: the other ranks wait for each only so long
         world.from_main(partial(conclude, learner))
     world.from_main(note_others)
@@ -219,9 +221,8 @@ def _train_group(
 
 def _tap(source: Source, learners: Sequence[Learner]) -> None:
     """Have the teacher run live for the features that these learn from, and for no others."""
-    if isinstance(source, Teaching):
-        taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
-        source.tap(tuple(taps))
+    taps = dict.fromkeys(path for ln in learners for path in ln.objective.teacher_taps)
+    source.tap(tuple(taps))
 
 
 def _fewer(run: Run, labels: Sequence[str]) -> str:

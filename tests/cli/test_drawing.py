@@ -1,13 +1,14 @@
-"""Pictures of a finished run."""
+"""Pictures of a run."""
 
 from pathlib import Path
 
 import pytest
 
-from compress.cli.drawing import draw
+from compress.cli.drawing import draw, watching
 from compress.records.distill import DistillRecord
 from compress.runs import RECORD
-from tests.fake_run import make_run
+from compress.training.workplace import unwatched
+from tests.fake_run import epochs, make_run
 from tests.notes import Notes
 
 
@@ -47,3 +48,38 @@ def test_event_files_are_written_where_asked_for(run: Path) -> None:
     pytest.importorskip("tensorboard")
     _draw(run, tensorboard=True)
     assert [p for p in (run / "tensorboard").rglob("*") if p.is_file()]
+
+
+EPOCHS = epochs(["small_cnn", "control"], count=2)
+
+
+def test_nobody_watches_where_no_event_files_are_asked_for() -> None:
+    assert watching(tensorboard=False, progress=Notes()) is unwatched
+
+
+def test_event_files_grow_in_each_run_that_is_watched(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    notes = Notes()
+    watch = watching(tensorboard=True, progress=notes)
+    for run in (tmp_path / "teacher", tmp_path / "students"):
+        watch(run, EPOCHS[:2])
+        files = sorted((run / "tensorboard").glob("*/*"))
+        sizes = [path.stat().st_size for path in files]
+        watch(run, EPOCHS)
+        assert [path.parent.name for path in files] == ["control", "small_cnn"]
+        assert all(path.stat().st_size > size for path, size in zip(files, sizes, strict=True))
+    assert notes.notes == []
+
+
+def test_a_training_goes_on_without_its_event_files_and_says_so_once(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    notes = Notes()
+    watch = watching(tensorboard=True, progress=notes)
+    (tmp_path / "tensorboard").write_text("in the way")
+    watch(tmp_path, EPOCHS[:2])
+    watch(tmp_path, EPOCHS[:2])
+    (said,) = notes.notes
+    assert said.startswith("TensorBoard does not see the newest epochs: cannot write ")
+    (tmp_path / "tensorboard").unlink()
+    watch(tmp_path, EPOCHS)
+    assert len(list((tmp_path / "tensorboard").glob("*/*"))) == 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from compress.cli import drawing
 from tests.conftest import Finished, call_program, run_program
 
 QUICK = ("--model", "small_cnn", "--image-size", "8", "--epochs", "1", "--seeds", "0,1")
@@ -82,6 +83,35 @@ def test_a_run_is_named_to_go_on_and_begun_anew_only_where_that_is_said(
     assert "--batch-size is" in refused.stderr
     assert call_program("train", *asked, "--restart").code == 0
     assert weights.stat().st_mtime_ns > written
+
+
+def test_event_files_grow_while_a_model_is_trained_and_end_with_its_test_accuracy(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    def read() -> dict[str, list[int]]:
+        files = accumulators.EventAccumulator(str(workspace / "mine" / "tensorboard" / "small_cnn"))
+        files.Reload()
+        tags = ("top1/validation", "top1/test")
+        known = [tag for tag in tags if tag in files.Tags()["scalars"]]
+        return {tag: [event.step for event in files.Scalars(tag)] for tag in known}
+
+    trained = []
+
+    def look_and_draw(*arguments: Any, **options: Any) -> None:
+        trained.append(read())
+        draw(*arguments, **options)
+
+    draw = drawing.draw
+    monkeypatch.setattr(drawing, "draw", look_and_draw)
+    asked = (*QUICK[:-2], "--epochs", "2", "--run-dir", "mine", "--tensorboard")
+    for _ in range(2):
+        assert call_program("train", *asked).code == 0
+    ended = read()
+    assert trained == [{"top1/validation": [1, 2]}, ended]
+    assert ended["top1/validation"] == [1, 2]
+    assert len(ended["top1/test"]) == 1
 
 
 def test_other_ranks_of_torchrun_tell_nothing_and_draw_nothing(

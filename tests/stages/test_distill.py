@@ -203,7 +203,10 @@ def test_the_missing_teacher_is_trained_first_and_found_the_next_time() -> None:
         return asked.model_copy(update={"teacher_training": train_config(epochs=3)})
 
     notes = Notes()
-    record = distill(config(), progress=notes)
+    curves: dict[Path, int] = {}
+    record = distill(
+        config(), progress=notes, watch=lambda run, epochs: curves.update({run: len(epochs)})
+    )
     teacher = next(path for path in Path("runs").iterdir() if path.name != record.run)
     assert "no complete run of small_cnn:width=0.25 on digits under runs/: training" in notes.text
     manifest = read_manifest(Path("runs") / record.run)
@@ -211,6 +214,7 @@ def test_the_missing_teacher_is_trained_first_and_found_the_next_time() -> None:
     assert pin["path"] == str(teacher / "students" / "small_cnn.safetensors")
     assert manifest.inputs["teacher"].sha256 == weights.load(Path(pin["path"]), {}).sha256
     assert not record.teacher.foreign
+    assert curves == {teacher: 3, Path("runs") / record.run: 1}
 
     notes = Notes()
     distill(config(alpha=0.5), progress=notes)

@@ -1,7 +1,7 @@
 """`compress train`, from its configuration to its run directory."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ from torch import nn
 from compress.config.train import TrainConfig
 from compress.errors import ConfigError, Interrupted, MachineError, UnusableError
 from compress.files import sha256_file
+from compress.records.run import EpochRecord
 from compress.runs import read_epochs, read_manifest
 from compress.stages.train import plan_models, train
 from compress.training import session
@@ -132,6 +133,17 @@ def test_a_signal_ends_the_epoch_and_the_same_command_goes_on(number: int) -> No
     train(train_config(run_dir="broken", epochs=3))
     assert files(Path("broken")) == files(Path("whole"))
     assert read_manifest(Path("broken")).status == "complete"
+
+
+def test_the_curves_of_a_training_that_is_stopped_were_shown() -> None:
+    seen: list[tuple[Path, list[int]]] = []
+
+    def watch(run: Path, epochs: Sequence[EpochRecord]) -> None:
+        seen.append((run, [one.epoch for one in epochs]))
+
+    with pytest.raises(Interrupted):
+        train(train_config(run_dir="mine"), progress=Disturbed(3), watch=watch)
+    assert seen == [(Path("mine"), [1])]
 
 
 def test_a_second_signal_ends_at_once() -> None:

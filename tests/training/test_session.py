@@ -16,6 +16,7 @@ from compress.config.distill import StudentPlan
 from compress.errors import ConfigError, Interrupted, MachineError
 from compress.interrupts import StopRequest
 from compress.models import weights
+from compress.records.run import EpochRecord
 from compress.runs import Run, read_epochs
 from compress.training import session
 from compress.training import state as checkpoints
@@ -165,6 +166,25 @@ def test_a_part_that_is_too_large_is_put_aside_beside_the_whole_group(
     assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
     assert rows(whole) == rows(again)
     assert sorted(log(tmp_path / "whole")) == sorted(log(tmp_path / "killed"))
+
+
+def test_the_curves_are_shown_whenever_they_are_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[tuple[str, int]]] = []
+
+    def watch(folder: Path, epochs: Sequence[EpochRecord]) -> None:
+        assert list(epochs) == read_epochs(folder)
+        seen.append([(one.label, one.epoch) for one in epochs])
+
+    first, second = ([(plan.label, epoch) for plan in PLANS] for epoch in (1, 2))
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 2)
+        with pytest.raises(Killed):
+            train(tmp_path, watch=watch)
+    assert seen == [first]
+    train(tmp_path, watch=watch)
+    assert seen == [first, [*first, *second]]
 
 
 def test_resuming_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 from compress.progress import Silent
 from compress.training.distributed import World
-from compress.training.workplace import Workplace
+from compress.training.workplace import Workplace, unwatched
 from tests.tiny_training import CPU
 
 
@@ -11,6 +11,7 @@ def test_a_workplace_is_alone_silent_and_runs_on_unless_told() -> None:
     assert place.world == World()
     assert isinstance(place.progress, Silent)
     assert not place.stop.requested
+    assert place.watch is unwatched
 
 
 def test_no_two_workplaces_share_a_request_to_stop() -> None:
