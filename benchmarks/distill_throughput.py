@@ -17,8 +17,9 @@ machine meet all of them:
 The plain loop has a process of its own, since ours tells the C library to keep freed memory.
 Uncached and cached run the loop of `compress distill` itself. One round before the first is not
 counted. With W2 four students are also trained at once and compared with their parts: one teacher
-sweep and four trainings. Writes benchmarks/records/distill_throughput-<processor>.json. Run it on
-an idle machine: on two cores, two programs at once run at a tenth of the speed.
+sweep and four trainings. Writes benchmarks/records/distill_throughput-<processor>.json, or --out;
+until all pairs are measured, the former is called .part. Run it on an idle machine: on two cores,
+two programs at once run at a tenth of the speed. On a GPU a round has 200 steps.
 """
 
 import argparse
@@ -27,13 +28,12 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from rich.console import Console
-from throughput_pairs import COMPANY, IMAGE_SIZE, PAIRS, Pair
+from throughput_pairs import COMPANY, IMAGE_SIZE, PAIRS, Pair, pair_of
 from throughput_plain import PlainProcess
 from throughput_variants import Limit, OurLoop
 
@@ -138,7 +138,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=0, help="0: PyTorch's choice")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--amp", choices=("auto", "off"), default="auto")
-    parser.add_argument("--steps", type=int, default=0, help="0: as the pair has it")
+    parser.add_argument("--steps", type=int, default=0, help="0: by pair and device")
     parser.add_argument("--quick", action="store_true", help="one tiny round: does it run at all?")
     parser.add_argument("--out", type=Path, help="the record; default in benchmarks/records/")
     asked = parser.parse_args(arguments)
@@ -152,54 +152,83 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return asked
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, show and write."""
-    asked = parse(arguments)
+def measured(
+    asked: argparse.Namespace, *, command: str, tell: Callable[[str], None]
+) -> Iterator[ThroughputRecord]:
+    """Time one pair after the other; after each, what is measured so far.
+
+    Args:
+        asked: The command line.
+        command: As it can be run again.
+        tell: Told of every round.
+    """
     begin = time.monotonic()
-    if asked.threads:
-        torch.set_num_threads(asked.threads)
-    if asked.quick:
-        asked.rounds, asked.batch_size, asked.steps = 1, 16, 1
-    words = [Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)]
-    talk = Console(stderr=True, highlight=False)
-    try:
-        device = pick_device(asked.device)
-        pairs = []
-        for name in asked.pairs.split(","):
-            pair = PAIRS[name]
-            if asked.steps:
-                pair = replace(pair, steps=asked.steps)
-            pairs.append(
-                measure(
-                    name,
-                    pair,
-                    batch_size=asked.batch_size,
-                    rounds=asked.rounds,
-                    device=device,
-                    amp=asked.amp,
-                    order=random.Random(0),
-                    tell=talk.print,
-                )
+    device = pick_device(asked.device)
+    pairs: list[PairThroughput] = []
+    for name in asked.pairs.split(","):
+        pairs.append(
+            measure(
+                name,
+                pair_of(name, steps=asked.steps, device=device),
+                batch_size=asked.batch_size,
+                rounds=asked.rounds,
+                device=device,
+                amp=asked.amp,
+                order=random.Random(0),
+                tell=tell,
             )
-        environment = read_environment(accelerator=accelerator_name(device))
-        record = ThroughputRecord(
-            command=f"python benchmarks/{' '.join(words)}",
+        )
+        yield ThroughputRecord(
+            command=command,
             batch_size=asked.batch_size,
             image_size=IMAGE_SIZE,
             threads=torch.get_num_threads(),
             device=device.type,
             pairs=tuple(pairs),
             seconds=time.monotonic() - begin,
-            environment=environment,
+            environment=read_environment(accelerator=accelerator_name(device)),
         )
-        machine = slug(environment.accelerator or environment.cpu)
-        out = asked.out or RECORDS / f"distill_throughput-{machine}.json"
+
+
+def written(record: ThroughputRecord, out: Path | None) -> Path:
+    """Write a record, and say where; without `out` a published one is replaced by a whole one only.
+
+    Args:
+        record: What is measured so far.
+        out: As asked for.
+    """
+    if out is not None:
         write_text(out, record.to_json())
+        return out
+    machine = slug(record.environment.accelerator or record.environment.cpu)
+    whole = RECORDS / f"distill_throughput-{machine}.json"
+    part = whole.with_suffix(".part")
+    if len(record.pairs) < len(PAIRS):
+        write_text(part, record.to_json())
+        return part
+    write_text(whole, record.to_json())
+    part.unlink(missing_ok=True)
+    return whole
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write after each pair, and show."""
+    asked = parse(arguments)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    if asked.quick:
+        asked.rounds, asked.batch_size, asked.steps = 1, 16, 1
+    words = [Path(sys.argv[0]).name, *(sys.argv[1:] if arguments is None else arguments)]
+    talk = Console(stderr=True, highlight=False)
+    command = f"python benchmarks/{' '.join(words)}"
+    try:
+        for record in measured(asked, command=command, tell=talk.print):
+            out = written(record, asked.out)
+            talk.print(f"{len(record.pairs)} of the pairs written to {out}", markup=False)
     except CompressError as error:
         talk.print(f"error: {error.message}\nhint: {error.hint}", markup=False)
         return error.exit_code
     Console().print(table(record))
-    talk.print(f"written to {out}", markup=False)
     return 0
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,6 +19,8 @@ ALPHA = 0.9
 TEMPERATURE = 4.0
 MEAN = STD = (0.5, 0.5, 0.5)
 COMPANY = 4
+CUDA_STEPS = 200
+"""Timed steps of a round on a GPU: twelve would be over in tens of milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Pair:
     Attributes:
         teacher: Model and options.
         student: Model and options.
-        steps: Timed steps of each variant in a round.
+        steps: Timed steps of each variant in a round, on a CPU unless told.
         company: Whether four students at once are timed as well.
     """
 
@@ -51,6 +53,20 @@ PAIRS = {
         steps=3,
     ),
 }
+
+
+def pair_of(name: str, *, steps: int, device: torch.device) -> Pair:
+    """A pair with the steps that it is timed for.
+
+    Args:
+        name: One of `PAIRS`.
+        steps: Of a round; 0 leaves them to the pair and the device.
+        device: Where to compute.
+    """
+    pair = PAIRS[name]
+    if not steps:
+        steps = pair.steps if device.type == "cpu" else max(pair.steps, CUDA_STEPS)
+    return replace(pair, steps=steps)
 
 
 def build(spec: ModelSpec) -> nn.Module:

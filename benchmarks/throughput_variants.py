@@ -18,7 +18,6 @@ from throughput_pairs import (
     random_images,
     timed,
 )
-from torch import Tensor, nn
 from torch.nn import functional
 
 from compress.config.distill import StudentPlan
@@ -31,7 +30,7 @@ from compress.models.folding import fold_batchnorm
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
-from compress.training.formats import Format, fastest, student_candidates
+from compress.training.formats import Format, dtypes, fastest, student_candidates
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, run_epochs
@@ -39,7 +38,7 @@ from compress.training.members import read_member
 from compress.training.schedule import Schedule
 from compress.training.soft_labels import SoftLabels
 from compress.training.students import build_learner
-from compress.training.teachers import Teacher, Trust
+from compress.training.teachers import AT_ONCE, Teacher, Trust
 from compress.training.workplace import Workplace
 
 AUGMENTATION = Augmentation(crop_padding=4, flip=True)
@@ -164,6 +163,9 @@ class OurLoop:
 class Limit:
     """Nothing but forward, backward and optimizer on one resident random batch.
 
+    The teacher is asked about as many images at a time as ours is: a small batch leaves a GPU
+    waiting, and its speed would be no limit.
+
     Attributes:
         teacher_format: The fastest found.
         student_format: The fastest found.
@@ -171,14 +173,15 @@ class Limit:
 
     def __init__(self, pair: Pair, batch_size: int, device: torch.device, amp: str) -> None:
         self._steps, self._device = pair.steps, device
+        self._batch_size, self._at_once = batch_size, max(batch_size, AT_ONCE[device.type])
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(batch_size, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
         self._images = images.to(device)
         labels = torch.randint(0, CLASSES, (batch_size,), generator=generator)
         self._labels = labels.to(device)
         self._soft = torch.randn(batch_size, CLASSES, generator=generator).to(device)
-        dtypes = ["float32"] if amp == "off" else ["float32", "bfloat16"]
-        layouts = [Format(nhwc, dtype) for nhwc in (True, False) for dtype in dtypes]
+        tried = dtypes(amp, device)
+        layouts = [Format(nhwc, dtype) for nhwc in (True, False) for dtype in tried]
         ours = student_candidates(build(pair.student), amp, device)
         best, _ = fastest(layouts, lambda kind: self._waiting(self._teacher(pair, kind)))
         self.teacher_format, self._answer = str(best), self._teacher(pair, best)
@@ -190,11 +193,14 @@ class Limit:
 
     def student(self) -> float:
         """Seconds of the student's steps."""
-        return timed(lambda: self._repeat(self._learn), self._device)
+        return timed(lambda: _repeat(self._learn, self._steps), self._device)
 
     def teacher(self) -> float:
-        """Seconds of the teacher's forward passes."""
-        return timed(lambda: self._repeat(self._answer), self._device)
+        """Seconds of the teacher's forward passes, as many as the images of the steps need."""
+        images = self._steps * self._batch_size
+        passes = -(-images // self._at_once)
+        seconds = timed(lambda: _repeat(self._answer, passes), self._device)
+        return seconds * (images / (passes * self._at_once))  # the last pass may not be a full one
 
     def _waiting(self, work: Callable[[], None]) -> Callable[[], None]:
         """The same work and the device's end of it, for the trial's clock."""
@@ -205,17 +211,12 @@ class Limit:
 
         return call
 
-    def _repeat(self, work: Callable[[], None]) -> None:
-        for _ in range(self._steps):
-            work()
-
-    def _placed(self, model: nn.Module, kind: Format) -> tuple[nn.Module, Tensor]:
-        model = placed(model, self._device, kind.memory_format)
-        return model, self._images.contiguous(memory_format=kind.memory_format)
-
     def _teacher(self, pair: Pair, kind: Format) -> Callable[[], None]:
-        model, images = self._placed(fold_batchnorm(build(pair.teacher).eval()), kind)
-        model, images = model.to(kind.torch_dtype), images.to(kind.torch_dtype)
+        model = fold_batchnorm(build(pair.teacher).eval())
+        model = placed(model, self._device, kind.memory_format).to(kind.torch_dtype)
+        images = self._images.repeat(-(-self._at_once // self._batch_size), 1, 1, 1)
+        images = images[: self._at_once].contiguous(memory_format=kind.memory_format)
+        images = images.to(kind.torch_dtype)
 
         def answer() -> None:
             with torch.inference_mode():
@@ -226,7 +227,8 @@ class Limit:
     def _student(self, pair: Pair, kind: Format) -> Callable[[], None]:
         model = build(pair.student)
         kind.convert(model)
-        model, images = self._placed(model.train(), kind)
+        model = placed(model.train(), self._device, kind.memory_format)
+        images = self._images.contiguous(memory_format=kind.memory_format)
         forward = kind.forward(model)
         optimizer = torch.optim.SGD(
             model.parameters(),
@@ -251,3 +253,8 @@ class Limit:
             optimizer.step()
 
         return learn
+
+
+def _repeat(work: Callable[[], None], times: int) -> None:
+    for _ in range(times):
+        work()

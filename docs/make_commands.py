@@ -36,7 +36,8 @@ Models, losses, runs and files take options of their own: `NAME:key=value,key=va
 * **A loss**: those that `compress list losses` shows; `weight`; and with
   `ramp_epochs=10,ramp_from=0` the weight goes in a straight line, over so many epochs, from that
   multiple of it to the whole. Losses on features take `student_taps` and `teacher_taps`: module
-  paths joined by `+`, paired in order.
+  paths joined by `+`, paired in order. One whose output the next module changes in place (a
+  BatchNorm before a ReLU) is refused: name that module, or the block that holds both.
 * **A run**: `student=LABEL` where it holds several models, `students=all` for an ensemble of
   them.
 * **A weights file that compress did not write**: `model=NAME` with that model's options;

@@ -7,6 +7,7 @@ import sys
 import time
 import venv
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -223,6 +224,12 @@ def test_check_proves_nothing_of_a_file_alone(device: Device, artifact: Path) ->
 def test_predict_names_the_class_of_a_picture(device: Device, artifact: Path, images: Path) -> None:
     picture = next((images / "test" / "green").glob("*.png"))
     assert "green" in device.compress("predict", artifact, picture).stdout
+
+
+@pytest.mark.parametrize("package", ["hypothesis", "jsonschema", "tensorboard"])
+def test_no_test_is_skipped_for_want_of_a_package(package: str) -> None:
+    """Files that import them are skipped without, so that `-m gpu` can do without."""
+    assert find_spec(package) is not None
 
 
 @pytest.mark.parametrize("command", ["train", "distill"])

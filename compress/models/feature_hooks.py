@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -46,7 +47,7 @@ def tapped(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]
     """Collect the outputs of modules, by path, while the model runs.
 
     Each forward pass replaces what the one before it left. An operation in place that follows a
-    module (a ReLU after BatchNorm) changes what was collected: tap the later module instead.
+    module (a ReLU after BatchNorm) changes what was collected; `shapes` refuses such paths.
 
     Args:
         model: Runs inside the block as often as wanted.
@@ -93,12 +94,35 @@ def shapes(
         channels: Channels of the image.
 
     Raises:
-        ConfigError: The model has no module of that path.
+        ConfigError: The model has no module of that path, or changes the module's output in place.
     """
     weight = next(model.parameters())
     image = torch.zeros(
         1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype
     )
+    versions: dict[str, int] = {}
     with evaluating(model), tapped(model, paths) as features:
-        model(image)
-        return {path: tuple(features[path].shape[1:]) for path in paths}
+        modules = dict(model.named_modules())
+        handles = [
+            modules[path].register_forward_hook(partial(_note_version, versions, path))
+            for path in paths
+        ]
+        try:
+            model(image)
+        finally:
+            for handle in handles:
+                handle.remove()
+    for path in paths:
+        if features[path]._version != versions[path]:
+            raise ConfigError(
+                f"the output of {path} is changed in place by what follows it",
+                hint="name the module after it, or the block that holds both",
+            )
+    return {path: tuple(features[path].shape[1:]) for path in paths}
+
+
+def _note_version(
+    versions: dict[str, int], path: str, _module: nn.Module, _inputs: object, output: Tensor
+) -> None:
+    """Keep how often an output had been written in place when its module was done with it."""
+    versions[path] = output._version

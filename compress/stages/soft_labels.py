@@ -17,7 +17,7 @@ from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
-from compress.training.distributed import join
+from compress.training.distributed import alone_on_failure, join
 from compress.training.inputs import TrainingImages
 from compress.training.members import Member
 from compress.training.schedule import training_view
@@ -26,6 +26,7 @@ from compress.training.teachers import Teacher
 from compress.training.workplace import Workplace
 
 
+@alone_on_failure()
 def soft_labels(
     config: SoftLabelsConfig,
     *,

@@ -78,19 +78,19 @@ class Teaching:
         modules = dict((known or self.network())[0].named_modules()) if paths else {}
         for path in paths:
             folded = not isinstance(modules.get(path), nn.Conv2d)
-            self._network(folded=folded)
+            self.network(folded=folded)
             self._taps.setdefault(folded, []).append(path)
         self._live = {folded: self._live[folded] for folded in self._taps}
 
-    def network(self) -> tuple[nn.Module, Normalize]:
-        """The teacher's network, its BatchNorms folded, and its normalisation; made once.
+    def network(self, *, folded: bool = True) -> tuple[nn.Module, Normalize]:
+        """The teacher's network and its normalisation; made once, until other ones are tapped.
+
+        Args:
+            folded: Each BatchNorm is part of the convolution before it.
 
         Raises:
             ConfigError: Only stored answers are there, or it is an ensemble.
         """
-        return self._network(folded=True)
-
-    def _network(self, *, folded: bool) -> tuple[nn.Module, Normalize]:
         if self._teacher is None:
             raise not_live()
         if folded not in self._live:

@@ -2,7 +2,8 @@
 
 import atexit
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar, cast
@@ -167,6 +168,23 @@ def join(device: str) -> World:
         )
         atexit.register(dist.destroy_process_group)
     return World(dist.get_rank(), dist.get_world_size(), local_rank)
+
+
+@contextmanager
+def alone_on_failure() -> Iterator[None]:
+    """What fails in it ends this process, whatever the other ranks do; also a decorator.
+
+    Ranks take leave of each other as their processes end, and over NCCL they do so together: one
+    that fails alone would wait there for the others, which wait for it somewhere else. So it leaves
+    without a word: PyTorch then aborts its connections, and torchrun, which sees it end, ends the
+    others. Over gloo nobody waits.
+    """
+    try:
+        yield
+    except BaseException:
+        if dist.is_available() and dist.is_initialized() and dist.get_backend() == "nccl":
+            atexit.unregister(dist.destroy_process_group)
+        raise
 
 
 def _check_devices(ranks: int) -> None:

@@ -116,7 +116,10 @@ class Format:
 
 
 def dtypes(amp: str, device: torch.device) -> list[str]:
-    """The number formats `--amp` allows to be tried, float32 first.
+    """The number formats `--amp` allows to be tried, the likely fastest first.
+
+    On a CPU that is float32, as bfloat16 may be emulated there; on a GPU the lower one: beside it
+    float32 may be hopeless, and then is not compiled.
 
     Args:
         amp: "auto", "off", "bf16" or "fp16".
@@ -124,10 +127,11 @@ def dtypes(amp: str, device: torch.device) -> list[str]:
     """
     if amp in FORCED:
         return list(FORCED[amp])
+    if device.type != "cuda":
+        return ["float32", "bfloat16"]
     # Older GPUs compute bfloat16 by way of float32, which PyTorch counts as support by default.
-    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
-        return ["float32", "float16"]
-    return ["float32", "bfloat16"]
+    own = torch.cuda.is_bf16_supported(including_emulation=False)
+    return ["bfloat16" if own else "float16", "float32"]
 
 
 def student_candidates(model: nn.Module, amp: str, device: torch.device) -> list[Format]:
@@ -180,9 +184,9 @@ def fastest(
 
     One candidate is alive at a time. A slow time is believed when a second one confirms it, as
     machines are disturbed for moments. Where all of a dtype so far are `HOPELESS`, its others are
-    not tried: a processor without bfloat16 takes ten times as long for each. Those that are not far
-    behind are made and timed again in a second round, compiled ones excepted: they are timed in a
-    row, as making one takes long.
+    not tried: a processor without bfloat16 takes ten times as long for each. That is found only of
+    what comes after a faster dtype. Those that are not far behind are made and timed again in a
+    second round, compiled ones excepted: they are timed in a row, as making one takes long.
 
     Args:
         candidates: At least one; when it is one, nothing is run.

@@ -159,6 +159,9 @@ class Learner:
             return
 
         def attempt(size: int) -> None:
+            # one that failed between unscaling and stepping would refuse to unscale again
+            enabled = self._scaler.is_enabled()
+            self._scaler = torch.amp.GradScaler(self._device.type, enabled=enabled)
             part = Batch(batch.images[:size], batch.targets[:size], batch.rows[:size])
             logits = None if soft is None else soft[:size]
             features = {path: feature[:size] for path, feature in teacher.items()}

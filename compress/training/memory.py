@@ -11,8 +11,14 @@ from torch import Tensor
 from compress.errors import MachineError
 
 Result = TypeVar("Result")
-SIGNS = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
-"""What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA)."""
+SIGNS = (
+    *("out of memory", "not enough memory", "can't allocate memory"),
+    *("ALLOC_FAILED", "ALLOCATION_FAILED", "unable to find an engine"),
+)
+"""What PyTorch's allocators and libraries say in a plain RuntimeError (2.14, Linux and CUDA).
+
+cuDNN is out of engines where none finds room for its workspace: each that does not is passed over.
+"""
 
 REASON_LENGTH = 160
 SMALLER = "a smaller --batch-size needs less memory"

@@ -16,6 +16,7 @@ from compress.models import registry as models
 from compress.runs import Run
 from compress.training.answers import Teaching
 from compress.training.device import backward, placed, synchronize
+from compress.training.distributed import World
 from compress.training.formats import (
     Format,
     compiles,
@@ -59,8 +60,8 @@ def build_learner(
         return dataclasses.asdict(chosen)
 
     chosen = Format(**place.world.from_main(lambda: run.choose(name, decide)))
-    if objective.student_taps:
-        chosen = dataclasses.replace(chosen, compiled=False)  # compiled code calls no hooks
+    if _is_eager(objective, schedule, place.world):
+        chosen = dataclasses.replace(chosen, compiled=False)
     if chosen.compiled and not compiles():
         place.progress.note(f"{plan.model} trains uncompiled: there is no C compiler here")
         chosen = dataclasses.replace(chosen, compiled=False)
@@ -83,6 +84,14 @@ def build_learner(
         device=place.device,
         world=place.world,
     )
+
+
+def _is_eager(objective: Objective, schedule: Schedule, world: World) -> bool:
+    """Whether a student trains uncompiled, whatever is faster.
+
+    Compiled code calls no hooks, and a BatchNorm that asks the other ranks breaks it into pieces.
+    """
+    return bool(objective.student_taps) or (schedule.sync_batchnorm and world.size > 1)
 
 
 def _synchronized(model: nn.Module, device: torch.device) -> nn.Module:
@@ -114,7 +123,7 @@ def _objective(plan: StudentPlan, model: nn.Module, splits: Splits, source: Sour
             continue
         if not isinstance(source, Teaching):
             raise ConfigError(f"loss {asked.name} needs a teacher")
-        network, _ = source.network()
+        network, _ = source.network(folded=False)  # as it was built: what is in place shows
         loss = losses.build_for(asked, student=model, teacher=network, image_size=splits.image_size)
         terms.append(Term(asked, loss))
     return Objective(

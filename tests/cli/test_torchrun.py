@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ OPTIONS = (
     *("distill", "--data", "digits", "--image-size", "8", "--teacher", "teacher.safetensors"),
     *("--student", "small_cnn:width=0.25", "--no-control", "--epochs", EPOCHS),
     *("--batch-size", "128", "--device", "cpu", "--amp", "off"),
+    *(("--tensorboard",) if find_spec("tensorboard") else ()),
 )
 
 
@@ -121,6 +123,15 @@ def test_one_run_directory_is_complete_and_holds_what_one_process_leaves(
     assert two == one
     assert [path.name for path in place.glob("two*")] == ["two", "two-labels"]
     assert [record.epoch for record in read_epochs(place / "two")] == list(range(1, EPOCHS + 1))
+
+
+def test_tensorboard_shows_every_epoch_once(ended: Finished, place: Path) -> None:
+    """Two ranks, and two processes of the first, one after the other."""
+    accumulators = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    files = accumulators.EventAccumulator(str(place / "two" / "tensorboard" / "small_cnn"))
+    files.Reload()
+    steps = [event.step for event in files.Scalars("loss/training")]
+    assert steps == list(range(1, EPOCHS + 1))
 
 
 def test_soft_labels_are_one_copy_that_equals_one_process_s_but_for_rounding(

@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from compress.config.specs import (
@@ -21,6 +19,10 @@ from compress.config.specs import (
 )
 from compress.errors import ConfigError
 from compress.losses.registry import OPTIONS
+
+pytest.importorskip("hypothesis")
+from hypothesis import given
+from hypothesis import strategies as st
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from compress.data.images import ImageSet, Rows, Splits, split_validation, stratify
 from compress.errors import ConfigError
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NAMES = ("cat", "dog", "emu")
 

@@ -3,9 +3,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.special import log_softmax, rel_entr, softmax
 from scipy.stats import pearsonr
@@ -13,6 +10,11 @@ from torch import Tensor
 
 from compress.losses.logits import dist, dkd, hard, kd, logit_std
 from compress.losses.supervised import cross_entropy
+
+pytest.importorskip("hypothesis")
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 Array = NDArray[np.float64]
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]

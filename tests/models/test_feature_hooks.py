@@ -97,3 +97,19 @@ def test_measuring_shapes_leaves_the_model_as_it_was() -> None:
     shapes(model, default_taps(model), image_size=32)
     assert model.training
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    ("name", "path"), [("small_cnn", "stage1.1"), ("resnet50", "layer1.0.bn3")]
+)
+def test_an_output_that_is_changed_in_place_is_no_feature(name: str, path: str) -> None:
+    """A ReLU follows the one, an addition the other: what was read would be another map."""
+    model = model_of(name)
+    with pytest.raises(ConfigError, match=f"{path} is changed in place") as refused:
+        shapes(model, [path], image_size=32)
+    assert "the block that holds both" in str(refused.value.hint)
+    assert not [module for module in model.modules() if module._forward_hooks]
+
+
+def test_the_output_of_an_operation_in_place_is_a_feature() -> None:
+    assert shapes(model_of("small_cnn"), ["stage1.2"], image_size=32) == {"stage1.2": (32, 32, 32)}

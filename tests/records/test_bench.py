@@ -3,13 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jsonschema
 import pytest
 from pydantic import ValidationError
 
 from compress.errors import InputError
 from compress.records.bench import BenchModel, BenchRecord, Times
 
+jsonschema = pytest.importorskip("jsonschema")
 ROOT = Path(__file__).parents[2]
 LEAST = {
     "name": "small", "role": "student", "precision": "fp32", "sha256": "0", "size_bytes": 1,

@@ -1,5 +1,6 @@
 """Several processes as one training, over gloo on one machine."""
 
+import atexit
 import os
 import socket
 import subprocess
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from compress.errors import MachineError
-from compress.training.distributed import World, join
+from compress.stages import distill, soft_labels, train
+from compress.training.distributed import World, alone_on_failure, join
 from tests.conftest import ROOT
 from tests.tiny_training import trained_teacher_file
 
@@ -196,3 +199,39 @@ def test_a_rank_whose_gpu_cannot_be_used_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(torch.cuda, "set_device", taken)
     with pytest.raises(MachineError, match=r"CUDA device 1 cannot be used: .* are busy"):
         join("auto")
+
+
+@pytest.fixture
+def farewells(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is left out at the end of this process."""
+    left_out: list[Any] = []
+    monkeypatch.setattr(atexit, "unregister", left_out.append)
+    return left_out
+
+
+@pytest.mark.parametrize(
+    ("backend", "left_out"), [("nccl", [dist.destroy_process_group]), ("gloo", []), (None, [])]
+)
+def test_a_rank_that_fails_over_nccl_takes_no_leave_of_the_others(
+    monkeypatch: pytest.MonkeyPatch, farewells: list[Any], backend: str | None, left_out: list[Any]
+) -> None:
+    """The farewell over NCCL waits for every rank; gloo's waits for nobody."""
+    monkeypatch.setattr(dist, "is_initialized", lambda: backend is not None)
+    monkeypatch.setattr(dist, "get_backend", lambda: backend)
+    with alone_on_failure():
+        pass
+    assert farewells == []
+    with pytest.raises(MachineError, match="no room"), alone_on_failure():
+        raise MachineError("no room")
+    assert farewells == left_out
+
+
+@pytest.mark.parametrize("stage", [train.train, distill.distill, soft_labels.soft_labels])
+def test_every_stage_that_ranks_share_can_fail_alone(
+    monkeypatch: pytest.MonkeyPatch, farewells: list[Any], stage: Any
+) -> None:
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend", lambda: "nccl")
+    with pytest.raises(AttributeError):
+        stage(None)  # nothing to do
+    assert farewells == [dist.destroy_process_group]

@@ -31,7 +31,7 @@ from compress.training.formats import (
 )
 from compress.training.memory import NothingFitsError
 
-CPU = torch.device("cpu")
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 POINTWISE = nn.Conv2d(2, 3, 1)
 DEPTHWISE = nn.Conv2d(3, 3, 3, groups=3)
 
@@ -104,6 +104,7 @@ def test_a_single_candidate_is_not_timed(clock: Clock) -> None:
 
 
 FAST, SLOW, COMPILED = Format(), Format(channels_last=False), Format(compiled=True)
+BF16_COMPILED = Format(dtype="bfloat16", compiled=True)
 
 
 def failing(errors: Mapping[Format, Exception]) -> Callable[[Format], Callable[[], None]]:
@@ -304,21 +305,49 @@ def test_a_gpu_that_only_emulates_bf16_is_tried_in_fp16(
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
     monkeypatch.setattr(torch.cuda, "_check_bf16_tensor_supported", lambda _: True)
-    assert dtypes("auto", torch.device("cuda")) == ["float32", expected]
+    assert dtypes("auto", GPU) == [expected, "float32"]
 
 
 def test_on_a_gpu_both_layouts_are_tried_for_student_and_teacher() -> None:
-    gpu = torch.device("cuda")
     both = [Format(), Format(channels_last=False)]
-    assert teacher_candidates("off", gpu) == both
-    assert student_candidates(nn.Sequential(POINTWISE, DEPTHWISE), "off", gpu) == [
+    assert teacher_candidates("off", GPU) == both
+    assert student_candidates(nn.Sequential(POINTWISE, DEPTHWISE), "off", GPU) == [
         Format(),
         Format(compiled=True),
         Format(channels_last=False),
     ]
-    forced = teacher_candidates("fp16", gpu) + student_candidates(DEPTHWISE, "fp16", gpu)
+    forced = teacher_candidates("fp16", GPU) + student_candidates(DEPTHWISE, "fp16", GPU)
     assert {(f.dtype, f.channels_last) for f in forced} == {("float16", True), ("float16", False)}
     assert teacher_candidates("off", CPU) == [Format()]
+
+
+@pytest.fixture
+def gpu_with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: True)
+
+
+@pytest.mark.usefixtures("gpu_with_bf16")
+def test_on_a_gpu_the_lower_format_comes_first_and_float32_is_not_compiled_where_it_is_hopeless(
+    clock: Clock,
+) -> None:
+    tried = student_candidates(POINTWISE, "auto", GPU)
+    times = {kind: 0.1 if kind.dtype == "float32" else 0.01 for kind in tried}
+    calls: list[Format] = []
+    choice, _ = fastest(tried, taking({**times, BF16_COMPILED: 0.005}, calls, clock))
+    assert choice == BF16_COMPILED
+    assert [kind for kind in dict.fromkeys(calls) if kind.dtype == "float32"] == [Format()]
+
+
+@pytest.mark.usefixtures("gpu_with_bf16")
+def test_on_a_gpu_a_teacher_s_float32_is_tried_in_one_layout_where_it_is_hopeless(
+    clock: Clock,
+) -> None:
+    tried = teacher_candidates("auto", GPU)
+    times = {kind: 0.1 if kind.dtype == "float32" else 0.01 for kind in tried}
+    calls: list[Format] = []
+    choice, _ = fastest(tried, taking(times, calls, clock))
+    assert choice == Format(dtype="bfloat16")
+    assert [kind for kind in dict.fromkeys(calls) if kind.dtype == "float32"] == [Format()]
 
 
 def test_more_networks_of_one_class_are_compiled_than_the_compiler_keeps_unless_told(

@@ -29,6 +29,7 @@ from tests.tiny_training import (
     PLAIN,
     digits,
     hungry,
+    objective,
     open_run,
     plan,
     same_weights,
@@ -174,6 +175,16 @@ def test_a_trial_with_a_compiler_is_not_one_without(
         students._choose_format(plan(), digits(), schedule(tmp_path), place=place)
     stored = [json.loads(path.read_text()) for path in (tmp_path / "formats").iterdir()]
     assert sorted(one["question"]["compiles"] for one in stored) == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "synchronised", "eager"), [(2, True, True), (1, True, False), (2, False, False)]
+)
+def test_batchnorm_that_asks_other_ranks_is_not_compiled(
+    tmp_path: Path, ranks: int, synchronised: bool, eager: bool
+) -> None:
+    shared = schedule(tmp_path, sync_batchnorm=synchronised)
+    assert students._is_eager(objective("kd"), shared, World(0, ranks)) is eager
 
 
 def test_losses_on_logits_and_on_features_are_built(tmp_path: Path) -> None:
