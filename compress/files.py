@@ -1,4 +1,4 @@
-"""Writing files whole or not at all, and naming them by content."""
+"""Writing files whole or not at all, naming them by content, and finding them again."""
 
 import errno
 import hashlib
@@ -106,3 +106,21 @@ def sha256_file(path: Path) -> str:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
+
+
+def lying(path: str, *, run: Path) -> Path:
+    """Where something lies that a run names, seen from another working directory, too.
+
+    Args:
+        path: As its manifest has it: often relative to the folder the run was begun from.
+        run: The run directory, which mostly lies below that folder.
+
+    Returns:
+        The path as it is where it leads somewhere; else from the nearest folder above the run from
+        which it does, and as it is where there is none.
+    """
+    place = Path(path)
+    if place.is_absolute() or place.exists():
+        return place
+    above = (folder / place for folder in run.resolve().parents)
+    return next((one for one in above if one.exists()), place)

@@ -13,7 +13,14 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from compress.errors import InputError
-from compress.files import atomic_path, sha256_file, write_bytes, write_error, write_text
+from compress.files import (
+    atomic_path,
+    lying,
+    sha256_file,
+    write_bytes,
+    write_error,
+    write_text,
+)
 
 
 @contextmanager
@@ -141,3 +148,17 @@ def test_a_loop_of_links_is_an_input_error(tmp_path: Path) -> None:
         write_text(tmp_path / "a", "new")
     with pytest.raises(InputError, match="cannot write"):
         write_text(tmp_path / ("x" * 300), "new")
+
+
+def test_what_a_run_names_is_found_from_above_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, weights = tmp_path / "project" / "runs" / "a", tmp_path / "project" / "teacher.pt"
+    run.mkdir(parents=True)
+    weights.write_bytes(b"w")
+    monkeypatch.chdir(tmp_path)
+    assert lying("teacher.pt", run=run) == weights
+    assert lying("gone.pt", run=run) == Path("gone.pt")
+    assert lying(str(weights), run=run) == weights
+    Path("teacher.pt").write_bytes(b"here")
+    assert lying("teacher.pt", run=run) == Path("teacher.pt"), "as it was named counts first"

@@ -13,6 +13,8 @@ OWN_RAMP = frozenset({"dkd"})
 """Losses whose weight rises by itself unless it is told how."""
 SOFTENED = frozenset({"kd", "logit_std", "dkd", "dist"})
 """Losses that have a temperature."""
+WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
+"""How a reference ends that is a weights file, whether the file is there or not."""
 
 
 class Frozen(BaseModel):

@@ -91,22 +91,50 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
         InputError: There is no picture at all, one cannot be read, or a class is not among those
             of `train`.
     """
+    paths, by_class = _test_pictures(folder)
+    size = image_size or common_size(paths)
+    if by_class is None:
+        pixels = read_pictures(paths, image_size=size, progress=progress)
+        return ImageSet(folder.name, pixels, None, ())
+    return _image_set(f"{folder.name} test", by_class, size, progress)
+
+
+def read_classes(folder: Path) -> tuple[str, ...]:
+    """The class names that `read_test` gives, without opening a picture.
+
+    Raises:
+        InputError: There is no picture at all, or a class is not among those of `train`.
+    """
+    _, by_class = _test_pictures(folder)
+    return tuple(by_class or ())
+
+
+def read_size(folder: Path) -> int:
+    """The image size in pixels that `read_test` takes where it is told none; reads only headers.
+
+    Raises:
+        ConfigError: As in `read`.
+        InputError: As in `read_test`.
+    """
+    paths, _ = _test_pictures(folder)
+    return common_size(paths)
+
+
+def _test_pictures(folder: Path) -> tuple[list[Path], dict[str, list[Path]] | None]:
+    """The test pictures of a folder, and the same by class: None where they lie flat."""
     place = _split_folder(folder, "test")
     if place is None:
         place = folder
         flat = pictures_in(folder, nested=False)
         if flat and pictures_in(folder) == flat:
-            size = image_size or common_size(flat)
-            pixels = read_pictures(flat, image_size=size, progress=progress)
-            return ImageSet(folder.name, pixels, None, ())
+            return flat, None
     found = _labelled(place, gaps=True)
     train = _split_folder(folder, "train")
     if train is not None and place != folder:
         names = _class_names(train)
         _same_classes(folder, "test", sorted({*found, *names}), names)
         found = {name: found.get(name, []) for name in names}
-    size = image_size or common_size([path for paths in found.values() for path in paths])
-    return _image_set(f"{folder.name} test", found, size, progress)
+    return [path for paths in found.values() for path in paths], found
 
 
 def read_pictures(

@@ -184,6 +184,44 @@ def load_test(
     return resized(images, image_size)
 
 
+def load_classes(name_or_folder: str, *, data_dir: Path | None = None) -> tuple[str, ...]:
+    """The class names of the images of `load_test`; those of a folder without opening a picture.
+
+    Args:
+        name_or_folder: As in `load`.
+        data_dir: As in `load`.
+
+    Returns:
+        One name per class; empty where the images are unlabelled.
+
+    Raises:
+        ConfigError: As in `load_test`.
+        InputError: Files of a named data set are missing or damaged, a folder holds no picture, or
+            its test classes are not among those of `train`.
+        MachineError: A package the data set comes with is not installed.
+    """
+    if name_or_folder in READERS:
+        return load_test(name_or_folder, data_dir=data_dir).class_names
+    return folder.read_classes(_folder(name_or_folder))
+
+
+def load_size(name_or_folder: str, *, data_dir: Path | None = None) -> int:
+    """The own size in pixels of the images of `load_test`; of a folder only headers are read.
+
+    Args:
+        name_or_folder: As in `load`.
+        data_dir: As in `load`.
+
+    Raises:
+        ConfigError: As in `load_test`, or the pictures of a folder differ in size.
+        InputError: As in `load_test`.
+        MachineError: A package the data set comes with is not installed.
+    """
+    if name_or_folder in READERS:
+        return load_test(name_or_folder, data_dir=data_dir).image_size
+    return folder.read_size(_folder(name_or_folder))
+
+
 def _reader(name: str) -> Reader:
     module, _, function = READERS[name].partition(":")
     reader: Reader = getattr(import_module(module), function)

@@ -23,6 +23,8 @@ MODEL_FILES: dict[Precision, str] = {
     "int8": "model.int8.onnx",
 }
 SUFFIXES = (".onnx", ".ort")
+OWN_KEYS = frozenset({"label", "card", "files"})
+"""What tells an artifact's manifest, beside its schema, from other programs' of the same name."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,21 @@ def resolve(name: str, *, exported: Path = EXPORTED) -> Path:
 
 def _is_run(folder: Path) -> bool:
     """Whether a folder is a run directory; an artifact's manifest has no command."""
+    return "command" in (_manifest_keys(folder) or ())
+
+
+def _manifest_keys(folder: Path) -> frozenset[str] | None:
+    """The keys of a folder's manifest, none of what is no table; None where it is no JSON."""
     try:
-        return "command" in json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
+        return None
+    return frozenset(content) if isinstance(content, dict) else frozenset()
+
+
+def _is_own(keys: frozenset[str]) -> bool:
+    """Whether a manifest with these keys is an artifact's, of any schema, whole or not."""
+    return "schema" in keys and not keys.isdisjoint(OWN_KEYS)
 
 
 def _last(exported: Path) -> Path:
@@ -131,7 +144,7 @@ def _is_artifact(folder: Path) -> bool:
     """Whether a folder looks like an exported model, complete or not."""
     if not folder.is_dir() or _is_run(folder):
         return False
-    return (folder / MANIFEST).is_file() or any(
+    return _is_own(_manifest_keys(folder) or frozenset()) or any(
         (folder / name).is_file() for name in MODEL_FILES.values()
     )
 
@@ -150,7 +163,7 @@ def open_artifact(place: Path, *, verify: bool = True) -> Artifact:
         return _open_file(place)
     if not place.is_dir():
         raise InputError(f"{place} does not exist")
-    manifest = ArtifactManifest.read(place / MANIFEST) if (place / MANIFEST).is_file() else None
+    manifest = _read_manifest(place)
     if manifest is not None and verify:
         verify_files(place, manifest)
     found = _forms(place, manifest)
@@ -171,6 +184,22 @@ def open_artifact(place: Path, *, verify: bool = True) -> Artifact:
     )
 
 
+def _read_manifest(folder: Path) -> ArtifactManifest | None:
+    """The manifest of an artifact; None without one, or where it is another program's.
+
+    One that is no JSON is taken for a damaged one of ours.
+
+    Raises:
+        InputError: It is damaged, or of another schema.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
+    keys = _manifest_keys(folder)
+    if keys is not None and not _is_own(keys):
+        return None
+    return ArtifactManifest.read(folder / MANIFEST)
+
+
 def _forms(
     place: Path, manifest: ArtifactManifest | None
 ) -> dict[Precision, tuple[Path, ModelCard]]:
@@ -180,7 +209,7 @@ def _forms(
         path = place / name
         if not path.is_file() or (manifest is not None and name not in manifest.files):
             continue
-        card = _card(path, place.name)
+        card = _card(path, _folder_name(place))
         precision = named if card.foreign else card.precision
         if precision in found:
             raise InputError(
@@ -189,6 +218,11 @@ def _forms(
             )
         found[precision] = (path, card)
     return found
+
+
+def _folder_name(folder: Path) -> str:
+    """A folder's name as it was given; its own where that was `.` or ended in `..`."""
+    return folder.name if folder.name not in ("", "..") else folder.resolve().name
 
 
 def _open_file(path: Path) -> Artifact:

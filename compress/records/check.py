@@ -25,6 +25,7 @@ class CheckRow(Part):
         verdict: "pass", "fail", or "opened" where there was nothing to compare with.
         cause: The likely reason of a failure.
         note: What to know about how it was run.
+        sealed: Whether the file itself holds the digest of its content, which it then equals.
     """
 
     label: str
@@ -41,6 +42,7 @@ class CheckRow(Part):
     verdict: Literal["pass", "fail", "opened"]
     cause: str | None = None
     note: str | None = None
+    sealed: bool = False
 
 
 class CheckRecord(Document):

@@ -7,18 +7,20 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compress.config import recipes
 from compress.config.bench import BenchConfig
-from compress.config.specs import ModelSpec, Reference, Scalar, StudentSpec
+from compress.config.specs import WEIGHT_FILES, ModelSpec, Reference, StudentSpec
 from compress.data import registry as data_registry
 from compress.errors import CompressError, ConfigError
 from compress.measure import artifact
 from compress.models import registry
 from compress.progress import Progress
 from compress.records.model_card import ModelCard, Precision
+from compress.stages import bench_images
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -32,7 +34,6 @@ KNOWN_DATA = {"digits": (8, 10), "cifar10": (32, 10), "cifar100": (32, 100)}
 may say another size."""
 
 CALIBRATION_IMAGES = 8
-WEIGHTS = (".safetensors", ".pt", ".pth")
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ def exported(config: BenchConfig, progress: Progress) -> Iterator[Exported]:
     """Write what a bench needs and is no model file yet, and remove it afterwards.
 
     Raises:
-        ConfigError: A candidate's model or option is unknown, or two have one name.
-        InputError: The teacher's weights are missing or damaged.
+        ConfigError: A candidate's model or option is unknown, two have one name, or the data is
+            unknown or its pictures differ in size and a model does not say which it takes.
+        InputError: A target, the data or the teacher's weights are missing or damaged.
         MachineError: The packages for it are not installed (as ModuleNotFoundError).
     """
     teacher = config.teacher
@@ -70,22 +72,21 @@ def exported(config: BenchConfig, progress: Progress) -> Iterator[Exported]:
         folder = Path(name)
         notes: list[str] = []
         untrained: list[Path] = []
-        size, classes = _shape(config)
+        shape = _Shape(config)
+        labels = _labels(config.student)
+        shapes = [_own_shape(spec.model, shape) for spec in config.student]
         if made and teacher is not None:
             place = folder / "teacher"
-            if not _write_teacher(teacher, place, config, size, classes):
+            if not _write_teacher(teacher, place, config, shape):
                 untrained.append(place)
                 notes.append(f"teacher {teacher} is untrained: latency and size only")
             teacher = Reference(target=str(place))
         candidates = []
-        labels = _labels(config.student)
         if labels:
             progress.start("untrained candidates", total=len(labels), unit="model")
-        for label, spec in zip(labels, config.student, strict=True):
-            own_size, own_classes, options = _own_shape(spec.model, size, classes)
-            model = ModelSpec(name=spec.model.name, options=options)
+        for label, (model, size, classes) in zip(labels, shapes, strict=True):
             place = folder / "candidates" / label
-            _write_untrained(place, label, model, own_size, own_classes, int8=True)
+            _write_untrained(place, label, model, size, classes, int8=True)
             candidates.append(Reference(target=str(place)))
             untrained.append(place)
             progress.advance()
@@ -98,36 +99,87 @@ def exported(config: BenchConfig, progress: Progress) -> Iterator[Exported]:
 def is_made(reference: Reference) -> bool:
     """Whether a model file has to be made for it: weights, or the name of a model."""
     target = reference.target
-    if target.endswith(WEIGHTS):
-        return True
-    return target in registry.names() and not Path(target).exists()
+    return _is_weights(reference) or (target in registry.names() and not Path(target).exists())
 
 
-def _shape(config: BenchConfig) -> tuple[int, int]:
-    """Image size and classes for candidates: of the targets, of the data's name, or CIFAR-10's."""
-    for target in config.targets:
-        card = artifact.find_artifacts(artifact.resolve(target.target))[0].card
-        return card.image_size, card.classes or CLASSES
-    if config.data in data_registry.names():
-        own, classes = KNOWN_DATA.get(str(config.data), (IMAGE_SIZE, CLASSES))
-        table = recipes.load(str(config.data))["data"] if config.data in recipes.names() else {}
-        return table.get("image_size", own), classes
-    if config.data is not None:
-        images = data_registry.load_test(config.data, data_dir=config.data_dir)
-        return images.image_size, images.classes or CLASSES
-    return IMAGE_SIZE, CLASSES
+def _is_weights(reference: Reference) -> bool:
+    """Whether it is a weights file: by its ending, or a file of any other that is described so."""
+    target, path = reference.target, Path(reference.target)
+    if target.endswith(WEIGHT_FILES):
+        return not path.is_dir()
+    return "model" in reference.options and path.is_file() and path.suffix not in artifact.SUFFIXES
 
 
-def _own_shape(model: ModelSpec, size: int, classes: int) -> tuple[int, int, dict[str, Scalar]]:
-    """A candidate's image size and classes, which it may say itself, and the model's options."""
+class _Shape:
+    """Image size and classes of models that do not say theirs.
+
+    Those of the first target, of the data, or CIFAR-10's. They are looked up when they are asked
+    for, so that no picture is opened where every model says its size.
+
+    Raises:
+        ConfigError: The data a user named is unknown.
+        InputError: The first target or the folder of the data is missing or damaged.
+    """
+
+    def __init__(self, config: BenchConfig) -> None:
+        first = next(iter(config.targets), None)
+        self._data = config.data
+        self._card = None
+        if first is not None:
+            self._card = artifact.find_artifacts(artifact.resolve(first.target))[0].card
+        bench_images.check_named(config)
+
+    @cached_property
+    def image_size(self) -> int:
+        """Height and width, in pixels.
+
+        Raises:
+            ConfigError: The pictures of the data differ in size.
+            InputError: One of them cannot be read.
+        """
+        if self._card is not None:
+            return self._card.image_size
+        if self._data is None:
+            return IMAGE_SIZE
+        if not data_registry.is_named(self._data):
+            return data_registry.load_size(self._data)
+        own, _ = KNOWN_DATA.get(self._data, (IMAGE_SIZE, CLASSES))
+        table = recipes.load(self._data)["data"] if self._data in recipes.names() else {}
+        return int(table.get("image_size", own))
+
+    @cached_property
+    def classes(self) -> int:
+        """How many there are; as many as CIFAR-10's where nothing tells.
+
+        Raises:
+            InputError: The data holds no pictures, or its test classes are not those of `train`.
+        """
+        if self._card is not None:
+            return self._card.classes or CLASSES
+        if self._data is None:
+            return CLASSES
+        if not data_registry.is_named(self._data):
+            return len(data_registry.load_classes(self._data)) or CLASSES
+        _, classes = KNOWN_DATA.get(self._data, (IMAGE_SIZE, CLASSES))
+        return classes
+
+
+def _own_shape(model: ModelSpec, shape: _Shape) -> tuple[ModelSpec, int, int]:
+    """A model with its own options alone, its image size and its classes, which it may say."""
     options = dict(model.options)
-    numbers = {"image_size": size, "classes": classes}
-    for key in numbers:
-        value = options.pop(key, numbers[key])
+    said: dict[str, int] = {}
+    for key in ("image_size", "classes"):
+        if key not in options:
+            continue
+        value = options.pop(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise ConfigError(f"{key}={value} of {model} is not a whole number above 0")
-        numbers[key] = value
-    return numbers["image_size"], numbers["classes"], options
+        said[key] = value
+    return (
+        ModelSpec(name=model.name, options=options),
+        said.get("image_size") or shape.image_size,
+        said.get("classes") or shape.classes,
+    )
 
 
 def _labels(students: Sequence[StudentSpec]) -> list[str]:
@@ -174,27 +226,23 @@ def _write_untrained(
     _write(place, network, card, int8=int8)
 
 
-def _write_teacher(
-    reference: Reference, place: Path, config: BenchConfig, size: int, classes: int
-) -> bool:
+def _write_teacher(reference: Reference, place: Path, config: BenchConfig, shape: _Shape) -> bool:
     """Write a teacher given as weights, or as a model's name (False: it is untrained).
 
     This part needs a workstation.
     """
     target = reference.target
-    if not target.endswith(WEIGHTS):
+    if not _is_weights(reference):
         named = ModelSpec(name=target, options=reference.options)
-        size, classes, options = _own_shape(named, size, classes)
-        _write_untrained(
-            place, target, ModelSpec(name=target, options=options), size, classes, int8=False
-        )
+        model, size, classes = _own_shape(named, shape)
+        _write_untrained(place, target, model, size, classes, int8=False)
         return False
     from compress.models import weights
 
     found = weights.load(Path(target), reference.options)
     names = found.header.class_names or _class_names(config)
-    numbered = names or tuple(str(number) for number in range(found.classes or classes))
-    side = found.header.image_size or size
+    numbered = names or tuple(str(number) for number in range(found.classes or shape.classes))
+    side = found.header.image_size or shape.image_size
     header = weights.complete(found, numbered, image_size=side)
     network = weights.instantiate(found, numbered, image_size=side)
     card = ModelCard(
@@ -213,13 +261,21 @@ def _write_teacher(
 
 
 def _class_names(config: BenchConfig) -> tuple[str, ...]:
-    """Names for the classes of foreign weights: those of the data a user names; else none."""
+    """Names for the classes of foreign weights: those of the data a user names; else none.
+
+    A data set with a name may lie elsewhere, as a bench of candidates asks about no images.
+
+    Raises:
+        InputError: The folder a user named holds no pictures, or its splits differ in classes.
+    """
     if config.data is None:
         return ()
     try:
-        return data_registry.load_test(config.data, data_dir=config.data_dir).class_names
+        return data_registry.load_classes(config.data, data_dir=config.data_dir)
     except CompressError:
-        return ()
+        if data_registry.is_named(config.data):
+            return ()
+        raise
 
 
 def _write(place: Path, network: "nn.Module", card: ModelCard, *, int8: bool) -> None:

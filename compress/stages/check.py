@@ -15,6 +15,7 @@ from compress.evaluate import has_no_number
 from compress.measure import golden as answers
 from compress.measure.artifact import Artifact, find_artifacts, resolve
 from compress.measure.golden import Comparison, Golden
+from compress.onnx_bytes import DIGEST_KEY, read_metadata
 from compress.progress import Progress, Silent
 from compress.records.check import CheckRecord, CheckRow
 from compress.records.model_card import ModelCard, Precision
@@ -86,6 +87,7 @@ def _row(artifact: Artifact, file: _File, golden: Golden | None, provider: str) 
         "file": file.path.name,
         "precision": file.precision,
         "target": file.card.target,
+        "sealed": _is_sealed(file.path),
     }
     expected = golden.expected.get(file.precision) if golden is not None else None
     if golden is None or expected is None or skipped:
@@ -114,6 +116,16 @@ def _row(artifact: Artifact, file: _File, golden: Golden | None, provider: str) 
         cause=None if found.passed else _cause(artifact, file, found, provider),
         note=note,
     )
+
+
+def _is_sealed(path: Path) -> bool:
+    """Whether a file holds its own digest, with which it was compared when it was opened.
+
+    ONNX Runtime's own format keeps the digest of the file it was made from, and not its own.
+    """
+    if path.suffix != ".onnx":
+        return False
+    return DIGEST_KEY in read_metadata(path.read_bytes(), source=str(path))
 
 
 def _check_outputs(session: Any, file: _File) -> None:

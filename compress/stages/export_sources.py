@@ -13,7 +13,7 @@ from compress.config.specs import Reference
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.errors import ConfigError, InputError
-from compress.files import sha256_file
+from compress.files import lying, sha256_file
 from compress.models import cost, weights
 from compress.models.normalized import Normalized
 from compress.models.weights import Weights, WeightsHeader
@@ -159,7 +159,7 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     roles = _roles(folder, manifest)
     labels = _chosen_labels(folder, roles, config.student)
     splits = _run_splits(folder, manifest, config, progress)
-    kind = _data_kind(_data_name(config, manifest))
+    kind = _data_kind(_data_name(config, manifest, folder))
     run_sha256 = sha256_file(folder / MANIFEST)
     sources = []
     for label in labels:
@@ -177,7 +177,7 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
             )
         )
     if config.teacher and manifest.command == "distill":
-        teacher = _teacher(manifest, splits, run_sha256, progress)
+        teacher = _teacher(folder, manifest, splits, run_sha256, progress)
         sources += [] if teacher is None else [replace(teacher, data_kind=kind)]
     return Found(manifest.id, tuple(sources), splits)
 
@@ -214,8 +214,9 @@ def _chosen_labels(folder: Path, roles: dict[str, Role], asked: Sequence[str]) -
     return chosen
 
 
-def _data_name(config: ExportConfig, manifest: RunManifest) -> str:
-    return config.data or str(manifest.config["data"])
+def _data_name(config: ExportConfig, manifest: RunManifest, folder: Path) -> str:
+    named = str(manifest.config["data"])
+    return config.data or (named if data.is_named(named) else str(lying(named, run=folder)))
 
 
 def _data_kind(name: str) -> DataKind:
@@ -228,7 +229,7 @@ def _run_splits(
     """The run's images, equal to those it was trained on."""
     asked = manifest.config
     directory = config.data_dir or data.still_there(asked.get("data_dir"))
-    name = _data_name(config, manifest)
+    name = _data_name(config, manifest, folder)
     splits = data.load(
         name,
         data_dir=directory,
@@ -249,7 +250,7 @@ def _run_splits(
 
 
 def _teacher(
-    manifest: RunManifest, splits: Splits, run_sha256: str, progress: Progress
+    folder: Path, manifest: RunManifest, splits: Splits, run_sha256: str, progress: Progress
 ) -> Source | None:
     """The run's teacher, or None with a note where its weights are gone."""
     pins = manifest.choices.get("teacher")
@@ -259,7 +260,7 @@ def _teacher(
     members = []
     foreign = False
     for pin in pins:
-        path = Path(pin["path"])
+        path = lying(pin["path"], run=folder)
         if not path.is_file():
             progress.note(f"teacher left out: its weights {path} are gone")
             return None

@@ -6,11 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.config.specs import ModelSpec, Reference, Scalar
+from compress.config.specs import WEIGHT_FILES, ModelSpec, Reference, Scalar
 from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, InputError
+from compress.files import lying
 from compress.models import registry as models
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
@@ -31,8 +32,6 @@ from compress.training.opening import check_accuracy, open_soft_labels
 from compress.training.soft_labels import MIB, SoftLabels, make_room
 from compress.training.teachers import Teacher, Trust
 from compress.training.workplace import Workplace
-
-WEIGHT_FILES = (".safetensors", ".pt", ".pth", ".th", ".bin")
 
 
 @dataclass(frozen=True)
@@ -227,13 +226,13 @@ def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
     ]
 
 
-def first_gone(pins: Sequence[dict[str, Any]]) -> str | None:
-    """The first weights file that a manifest names and that is not there any more, or None."""
-    return next((pin["path"] for pin in pins if not Path(pin["path"]).exists()), None)
+def first_gone(pins: Sequence[dict[str, Any]], run: Path) -> str | None:
+    """The first weights file that a run names and that is not there any more, or None."""
+    return next((pin["path"] for pin in pins if not lying(pin["path"], run=run).exists()), None)
 
 
-def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
-    """The members a manifest names, unchanged.
+def unpinned(pins: Sequence[dict[str, Any]], run: Path, splits: Splits) -> list[Member]:
+    """The members a run names, unchanged.
 
     Raises:
         InputError: One is gone, or has other weights than the run began with.
@@ -241,7 +240,7 @@ def unpinned(pins: Sequence[dict[str, Any]], splits: Splits) -> list[Member]:
     members = []
     for pin in (Chosen(**pin) for pin in pins):
         member = read_member(
-            Path(pin.path), pin.options, splits, source=pin.source, foreign=pin.foreign
+            lying(pin.path, run=run), pin.options, splits, source=pin.source, foreign=pin.foreign
         )
         if member.sha256 != pin.sha256:
             raise InputError(

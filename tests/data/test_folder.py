@@ -202,6 +202,37 @@ def test_a_folder_of_classes_is_its_own_test_split(pets):
     assert greys(found) == [1, 2, 3]
 
 
+def test_classes_and_size_are_those_of_a_benchmark(pets):
+    picture(pets / "train/bee/x.png", 1)
+    flat = picture(pets / "flat/a.png", 1, (12, 9)).parent
+    for place, classes, size in (
+        (pets, ("bee", "cat", "dog"), 8),
+        (pets / "test", ("cat", "dog"), 8),
+        (flat, (), 9),
+    ):
+        read = folder.read_test(place, image_size=None, progress=Silent())
+        assert folder.read_classes(place) == read.class_names == classes
+        assert folder.read_size(place) == read.image_size == size
+
+
+def test_classes_are_told_without_opening_a_picture(pets):
+    picture(pets / "test/cat/large.png", 9, (9, 8))
+    with pytest.raises(ConfigError, match="pictures differ in size"):
+        folder.read_size(pets)
+    for path in pets.glob("test/*/*"):
+        path.write_bytes(b"")
+    assert folder.read_classes(pets) == ("cat", "dog")
+    with pytest.raises(InputError, match="cannot read picture"):
+        folder.read_size(pets)
+
+
+def test_a_size_is_told_without_reading_a_picture_to_its_end(tmp_path):
+    cut(picture(tmp_path / "a/x.png", 1))
+    assert folder.read_size(tmp_path) == 64
+    with pytest.raises(InputError, match="cannot read picture"):
+        folder.read_test(tmp_path, image_size=None, progress=Silent())
+
+
 def test_pictures_lying_flat_have_no_labels(tmp_path):
     picture(tmp_path / "b.png", 2)
     picture(tmp_path / "a.jpg", 1)

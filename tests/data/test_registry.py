@@ -70,6 +70,13 @@ def test_a_folder_is_a_data_set(pets):
     assert registry.load_test(str(pets)).sha256 == splits.test.sha256
 
 
+def test_classes_and_size_of_the_test_images_are_told_alone(pets):
+    assert registry.load_classes(str(pets)) == ("dark", "light")
+    assert registry.load_size(str(pets)) == 8
+    assert registry.load_classes("digits") == tuple("0123456789")
+    assert registry.load_size("digits") == 8
+
+
 def test_a_folder_with_validation_pictures_keeps_all_its_training_pictures(pets):
     (pets / "val").mkdir()
     for name in ("dark", "light"):
@@ -79,7 +86,9 @@ def test_a_folder_with_validation_pictures_keeps_all_its_training_pictures(pets)
     assert (splits.train.count, splits.validation.count) == (20, 2)
 
 
-@pytest.mark.parametrize("call", [registry.load, registry.load_test])
+@pytest.mark.parametrize(
+    "call", [registry.load, registry.load_test, registry.load_classes, registry.load_size]
+)
 def test_an_unknown_name_lists_the_known_ones(call, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match="unknown data 'cifar11'") as caught:

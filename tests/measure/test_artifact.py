@@ -154,12 +154,66 @@ def test_a_file_that_the_manifest_does_not_know_is_no_form(tmp_path: Path) -> No
     assert list(open_artifact(folder).files) == ["fp32", "int8"]
 
 
-@pytest.mark.parametrize(("content", "said"), [("{", "not JSON"), ('{"schema": 99}', "schema 99")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "not JSON"),
+        ("", "not JSON"),
+        ('{"schema": 99, "files": {}}', "schema 99"),
+        ('{"schema": 1, "label": "tiny"}', "no ArtifactManifest"),
+    ],
+)
 def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str, said: str) -> None:
     folder = write_artifact(tmp_path / "tiny")
     (folder / "manifest.json").write_text(content)
     with pytest.raises(InputError, match=said):
         open_artifact(folder)
+
+
+FOREIGN = ['{"name": "Shop", "icons": []}', '{"schema": 2, "steps": []}', '{"files": []}',
+           "null", "3", "[]", '"text"']  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [*FOREIGN, "{"])
+def test_a_manifest_of_another_program_makes_no_artifact(tmp_path: Path, content: str) -> None:
+    write_artifact(tmp_path / "tiny")
+    for folder in (tmp_path, tmp_path / "web"):
+        folder.mkdir(exist_ok=True)
+        (folder / "manifest.json").write_text(content)
+    assert [found.label for found in find_artifacts(resolve(str(tmp_path)))] == ["tiny"]
+    with pytest.raises(InputError, match="no artifact in"):
+        find_artifacts(resolve(str(tmp_path / "web")))
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_a_model_beside_a_manifest_of_another_program_is_opened(
+    tmp_path: Path, content: str
+) -> None:
+    write_classifier(tmp_path / "theirs" / "model.onnx", card=False)
+    (tmp_path / "theirs" / "manifest.json").write_text(content)
+    (found,) = find_artifacts(resolve(str(tmp_path / "theirs")))
+    assert (found.label, found.manifest, list(found.files)) == ("theirs", None, ["fp32"])
+
+
+def test_an_artifact_that_lost_its_models_is_not_passed_over(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "whole")
+    for path in write_artifact(tmp_path / "lost").glob("*.onnx"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"lost/model.*onnx is missing"):
+        find_artifacts(tmp_path)
+
+
+def test_a_foreign_file_is_labelled_by_its_folder_however_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_classifier(tmp_path / "theirs" / "model.onnx", card=False).parent
+    (folder / "below").mkdir()
+    (tmp_path / "linked").symlink_to(folder)
+    monkeypatch.chdir(folder / "below")
+    places = (Path(".."), Path("../below/.."), tmp_path / "linked")
+    assert [open_artifact(place).label for place in places] == ["theirs", "theirs", "linked"]
+    monkeypatch.chdir(folder)
+    assert open_artifact(Path()).label == "theirs"
 
 
 def test_what_is_no_artifact_is_refused(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from compress.config.bench import BenchConfig
-from compress.config.specs import Reference
+from compress.config.specs import Reference, Scalar
 from compress.data import places
 from compress.data import registry as data_registry
 from compress.errors import ConfigError, InputError
@@ -94,14 +95,56 @@ def test_a_wrong_candidate_is_named(student: str, said: str) -> None:
 def test_candidates_are_made_for_the_data_named(
     options: dict[str, Any], shape: tuple[int, int]
 ) -> None:
-    assert candidates._shape(config("small_cnn", **options)) == shape
+    found = candidates._Shape(config("small_cnn", **options))
+    assert (found.image_size, found.classes) == shape
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> str:
+    """Test pictures of three classes and two sizes, and a class whose one picture is broken."""
+    place = tmp_path / "photos" / "test"
+    for name, size in (("ant", (12, 9)), ("bee", (40, 30)), ("cat", (8, 8))):
+        (place / name).mkdir(parents=True)
+        Image.new("RGB", size).save(place / name / "a.png")
+    (place / "cat" / "a.png").write_bytes(b"not opened")
+    return str(place.parent)
+
+
+def test_no_picture_is_opened_for_candidates_that_say_their_size(photos: str) -> None:
+    found = made("small_cnn:image_size=16", "other=small_cnn:image_size=8,classes=5", data=photos)
+    assert [(a.card.image_size, a.card.classes) for a in found.values()] == [(16, 3), (8, 5)]
+
+
+def test_candidates_that_say_no_size_need_pictures_of_one(photos: str) -> None:
+    with pytest.raises(ConfigError, match="pictures differ in size") as caught:
+        made("a=small_cnn:image_size=16", "b=small_cnn", data=photos)
+    assert "image_size=PIXELS" in caught.value.hint
+
+
+def test_candidates_without_a_size_are_made_for_the_pictures(tmp_path: Path) -> None:
+    place = write_folder(tmp_path / "i", coloured_images([0, 1, 2], size=12))
+    (card,) = (found.card for found in made("small_cnn", data=str(place)).values())
+    assert (card.image_size, card.classes) == (12, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "said"),
+    [("cifar11", ConfigError, "unknown data"), ("./gone", InputError, "there is no folder")],
+)
+def test_mistyped_data_are_said_before_a_candidate_is_made(
+    monkeypatch: pytest.MonkeyPatch, data: str, kind: type[Exception], said: str
+) -> None:
+    monkeypatch.delattr(candidates, "_write_untrained")
+    with pytest.raises(kind, match=said):
+        made("small_cnn:image_size=8,classes=3", data=data)
 
 
 @pytest.mark.usefixtures("untimed")
 def test_candidates_beside_an_export_are_made_for_its_images_and_not_judged(tmp_path: Path) -> None:
     place = str(write_export(tmp_path / "e"))
     images = str(write_folder(tmp_path / "i", coloured_images([0, 1, 2])))
-    assert candidates._shape(config("small_cnn", targets=[place])) == (8, 3)
+    shape = candidates._Shape(config("small_cnn", targets=[place]))
+    assert (shape.image_size, shape.classes) == (8, 3)
     found = bench(config("small_cnn", targets=[place], data=images))
     assert {model.label: model.not_judged for model in found.models} == {
         "big fp32": None,
@@ -139,17 +182,34 @@ def test_a_teacher_can_be_named_by_its_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("untimed")
-def test_a_teacher_can_be_a_weights_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["t.pt", "t.th", "t.ckpt"])
+def test_a_teacher_can_be_a_weights_file(tmp_path: Path, name: str) -> None:
     import torch
 
     network = registry.build("two_block_cnn", classes=3, image_size=8, options={})
-    torch.save(network.state_dict(), tmp_path / "t.pt")
+    torch.save(network.state_dict(), tmp_path / name)
     student = write_classifier(tmp_path / "s.onnx", name="s")
-    reference = f"{tmp_path / 't.pt'}:model=two_block_cnn,normalization=half,classes=3,image_size=8"
+    reference = f"{tmp_path / name}:model=two_block_cnn,normalization=half,classes=3,image_size=8"
     found = bench(config(targets=[str(student)], teacher=reference))
     teacher = found.models[0]
     assert (teacher.name, teacher.role) == ("t", "teacher")
     assert teacher.parameters == parameters(network)
+
+
+def test_a_teacher_that_names_no_classes_has_those_of_photos_of_any_size(
+    tmp_path: Path, photos: str
+) -> None:
+    import torch
+
+    network = registry.build("two_block_cnn", classes=3, image_size=SIZE, options={})
+    torch.save(network.state_dict(), tmp_path / "t.pt")
+    student = write_classifier(tmp_path / "s.onnx", name="s")
+    reference = f"{tmp_path / 't.pt'}:model=two_block_cnn,normalization=half"
+    asked = config(targets=[str(student)], teacher=reference, data=photos)
+    with exported(asked, Silent()) as found:
+        assert found.teacher is not None
+        card = open_artifact(Path(found.teacher.target)).card
+    assert (card.class_names, card.image_size) == (("ant", "bee", "cat"), SIZE)
 
 
 @pytest.mark.usefixtures("untimed")
@@ -185,7 +245,25 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("target", "expected"),
-    [("a.safetensors", True), ("a.pth", True), ("resnet50", True), ("a.onnx", False), ("x", False)],
+    [
+        *((f"a{suffix}", True) for suffix in (".safetensors", ".pt", ".pth", ".th", ".bin")),
+        *(("resnet50", True), ("a.onnx", False), ("x", False)),
+    ],
 )
 def test_what_has_to_be_made_first(target: str, expected: bool) -> None:
     assert is_made(Reference(target=target)) is expected
+
+
+def test_what_is_there_has_to_be_made_first_where_it_is_described_as_weights(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "folder.bin").mkdir()
+    for name in ("epoch9", "m.onnx", "m.ort"):
+        (tmp_path / name).touch()
+    options: dict[str, Scalar] = {"model": "resnet56"}
+    described = {
+        name: is_made(Reference(target=str(tmp_path / name), options=options))
+        for name in ("epoch9", "gone", "m.onnx", "m.ort", "folder.bin")
+    }
+    assert [name for name, made_first in described.items() if made_first] == ["epoch9"]
+    assert not is_made(Reference(target=str(tmp_path / "epoch9")))

@@ -180,12 +180,22 @@ def test_a_model_file_alone_is_opened_and_its_digest_checked(
     alone.parent.mkdir()
     shutil.copy(artifact / "model.onnx", alone)
     (row,) = run(alone).rows
-    assert (row.verdict, row.images) == ("opened", 0)
+    assert (row.verdict, row.images, row.sealed) == ("opened", 0, True)
     data = bytearray(alone.read_bytes())
     data[len(data) // 2] ^= 1
     alone.write_bytes(data)
     with pytest.raises(InputError, match="was altered"):
         run(alone)
+
+
+def test_a_file_in_onnx_runtimes_own_format_holds_no_digest_of_itself(
+    artifact: Path, tmp_path: Path
+) -> None:
+    alone = tmp_path / "alone" / "m.ort"
+    alone.parent.mkdir()
+    shutil.copy(artifact / "model.int8.ort", alone)
+    (row,) = run(alone).rows
+    assert (row.verdict, row.sealed) == ("opened", False)
 
 
 def test_golden_answers_of_another_export_are_refused(artifact: Path) -> None:
@@ -217,7 +227,7 @@ def test_a_model_that_answers_nan_is_unusable(tmp_path: Path) -> None:
 
 def test_a_foreign_file_can_be_opened_and_nothing_is_claimed(tmp_path: Path) -> None:
     (row,) = run(write_classifier(tmp_path / "theirs.onnx", card=False)).rows
-    assert (row.label, row.verdict, row.images) == ("theirs", "opened", 0)
+    assert (row.label, row.verdict, row.images, row.sealed) == ("theirs", "opened", 0, False)
 
 
 def test_weights_outside_the_file_are_refused(artifact: Path, tmp_path: Path) -> None:

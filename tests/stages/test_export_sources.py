@@ -101,6 +101,23 @@ def test_a_teacher_whose_weights_are_gone_is_left_out_with_a_note(run: Path) -> 
     assert notes.notes == ["teacher left out: its weights gone.safetensors are gone"]
 
 
+def test_a_run_is_exported_with_its_teacher_from_another_folder(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its manifest names the weights as they lay from where the run was begun."""
+    manifest = json.loads((run / "manifest.json").read_text())
+    shutil.copy(manifest["choices"]["teacher"][0]["path"], tmp_path / "teacher.safetensors")
+    manifest["choices"]["teacher"][0]["path"] = "teacher.safetensors"
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    elsewhere = tmp_path / "build"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert labels(find(Path("..") / "runs" / run.name)) == [
+        ("small_cnn", "student"),
+        ("teacher", "teacher"),
+    ]
+
+
 def test_a_swapped_teacher_is_refused(run: Path, tmp_path: Path) -> None:
     other = save_weights(tmp_path / "other.safetensors", seed=5, epochs=1)
     manifest = json.loads((run / "manifest.json").read_text())

@@ -190,7 +190,7 @@ def test_what_cannot_teach_is_refused(
 def test_pinned_members_come_back_unchanged(splits: Splits) -> None:
     found = members(splits, FILE, "one")
     pins = json.loads(json.dumps(teaching.pinned(found)))
-    again = teaching.unpinned(pins, splits)
+    again = teaching.unpinned(pins, Path("runs/one"), splits)
     assert [m.sha256 for m in again] == [m.sha256 for m in found]
     assert [(m.source, m.foreign) for m in again] == [(FILE, True), ("one", False)]
 
@@ -200,4 +200,4 @@ def test_a_pinned_member_that_changed_is_refused(splits: Splits) -> None:
     pins = teaching.pinned(members(splits, "changing.safetensors"))
     teacher_file(Path("changing.safetensors"), seed=8)
     with pytest.raises(InputError, match=r"changing\.safetensors changed since the run began"):
-        teaching.unpinned(pins, splits)
+        teaching.unpinned(pins, Path("runs/one"), splits)

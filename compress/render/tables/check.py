@@ -13,12 +13,9 @@ HEADS = ("", "file", "verdict", "images", "differ", "other\ntop-1", "max\n|Δ|",
 
 def table(record: CheckRecord) -> RenderableType:
     """One row per model file, then what had to hold."""
-    verified = (
-        f"{record.verified_files} files equal their manifest's sha256"
-        if record.verified_files
-        else "no manifest: files were compared with the digests inside them"
+    head = Text(
+        f"{record.artifact} on {record.environment.cpu}, {record.provider}: {_verified(record)}"
     )
-    head = Text(f"{record.artifact} on {record.environment.cpu}, {record.provider}: {verified}")
     wide = grid(
         [*HEADS, "golden\ntop-1 %", "allowed"],
         [[*_cells(row), percent(row.top1), row.allowed or ABSENT] for row in record.rows],
@@ -34,6 +31,18 @@ def table(record: CheckRecord) -> RenderableType:
     allowed = "; ".join(f"{precision} {rule}" for precision, rule in reversed(rules.items()))
     rest = [Text(f"allowed: {allowed}", style="dim")] if allowed else []
     return Group(head, FirstThatFits(wide, Group(narrow, *rest)), *causes)
+
+
+def _verified(record: CheckRecord) -> str:
+    """What the content of the files was compared with, in words."""
+    if record.verified_files:
+        return f"{record.verified_files} files equal their manifest's sha256"
+    bare = [row for row in record.rows if not row.sealed]
+    if not bare:
+        return "no manifest: files were compared with the digests inside them"
+    files = ", ".join(dict.fromkeys(row.file for row in bare))
+    done = "only the answers were compared" if any(row.images for row in bare) else "only run"
+    return f"no manifest, and no digest inside {files}: {done}"
 
 
 def _cells(row: CheckRow) -> Row:

@@ -9,9 +9,10 @@ from compress.render.tables.check import table
 from tests.records.test_check import record, row
 
 
-def show(width: int, *rows: object) -> str:
+def show(width: int, *rows: object, verified: int = 2) -> str:
+    made = record(*rows)  # type: ignore[arg-type]
     console = Console(file=io.StringIO(), width=width)
-    console.print(table(record(*rows)))  # type: ignore[arg-type]
+    console.print(table(made.model_copy(update={"verified_files": verified})))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -35,3 +36,24 @@ def test_what_was_not_compared_has_no_numbers() -> None:
         line for line in show(140, row("opened", images=0)).splitlines() if "opened" in line
     )
     assert line.split()[3:] == ["0", "-", "-", "-", "-", "-", "-"]
+
+
+SEALED = row("pass", sealed=True)
+ORT = row("pass", file="model.ort")
+THEIRS = row("opened", file="theirs.onnx", images=0)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ((SEALED,), "no manifest: files were compared with the digests inside them"),
+        ((ORT,), "no manifest, and no digest inside model.ort: only the answers were compared"),
+        ((SEALED, THEIRS), "no manifest, and no digest inside theirs.onnx: only run"),
+        (
+            (SEALED, ORT, THEIRS),
+            "no digest inside model.ort, theirs.onnx: only the answers were compared",
+        ),
+    ],
+)
+def test_only_what_holds_a_digest_was_compared_with_it(rows: tuple[object, ...], said: str) -> None:
+    assert said in show(200, *rows, verified=0)
