@@ -16,6 +16,8 @@ from compress.records.document import Environment
 MEMORY = Path("/proc/meminfo")
 CONTAINER = Path("/sys/fs/cgroup")
 """Where Linux tells a container its limits (cgroup 2)."""
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver names its devices on Linux."""
 GIB = 2**30
 
 INSTRUCTION_SETS = (
@@ -138,6 +140,15 @@ def require_memory(size_bytes: int, what: str) -> None:
         )
 
 
+def nvidia_names() -> str | None:
+    """The models of this machine's NVIDIA devices, as their driver tells; None: it does not."""
+    found = []
+    for path in sorted(NVIDIA.glob("*/information")):
+        with suppress(OSError, UnicodeDecodeError):
+            found += re.findall(r"^Model:\s*(.+?)\s*$", path.read_text("utf-8"), re.MULTILINE)
+    return " + ".join(found) or None
+
+
 def version_of(package: str) -> str | None:
     """The installed version of a distribution, or None."""
     try:
@@ -150,7 +161,7 @@ def read_environment(*, accelerator: str | None = None) -> Environment:
     """Describe this machine without importing anything heavy.
 
     Args:
-        accelerator: The CUDA device's name, known to the caller that uses it.
+        accelerator: Its name, known to the caller that uses one.
     """
     cpu, flags = _cpu_info()
     versions = {name: version_of(name) for name in PACKAGES}

@@ -134,3 +134,15 @@ def test_what_takes_more_memory_than_there_is_is_refused(memory: Path) -> None:
         environment.require_memory(9 * 2**29, "the pictures")
     assert caught.value.message == "the pictures take 4.5 GiB of memory, 4.0 are free"
     assert "with 5 GiB free" in caught.value.hint
+
+
+def test_nvidia_devices_are_named_by_their_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "NVIDIA", tmp_path / "gpus")
+    assert environment.nvidia_names() is None
+    for bus in ("0000:01:00.0", "0000:02:00.0"):
+        place = tmp_path / "gpus" / bus
+        place.mkdir(parents=True)
+        (place / "information").write_text("Model: \t\t NVIDIA T4\nIRQ:  \t 12\n")
+    assert environment.nvidia_names() == "NVIDIA T4 + NVIDIA T4"

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from compress import runtime
 from compress.config.bench import BenchConfig, MeasuringConfig
-from compress.environment import read_environment
+from compress.environment import nvidia_names, read_environment
 from compress.errors import ConfigError
 from compress.files import sha256_file
 from compress.measure import roofline
@@ -155,6 +156,7 @@ def measure_rows(
             for row in rows
         ]
         peaks = None if timed is None else timed.peaks
+        other = None if config.provider == runtime.CPU else nvidia_names()
         return BenchRecord(
             models=tuple(models),
             data=images.record(size),
@@ -165,7 +167,7 @@ def measure_rows(
             ruler_sha256=sha256_file(roofline.RULER),
             notes=tuple(notes),
             seconds=time.monotonic() - begin,
-            environment=read_environment(),
+            environment=read_environment(accelerator=other),
         )
 
     if not wanted.times:
@@ -192,9 +194,7 @@ def _partners(
     """What a row is compared with: the teacher, its own float form, its row in the baseline."""
     teacher = next((other for other in rows if other.role == "teacher"), None)
     family = baseline if row.group else rows
-    fp32 = next(
-        (other for other in family if other.name == row.name and other.precision == "fp32"), None
-    )
+    fp32 = _float_form(row, family)
     judged = not row.group and row.role != "teacher"
     same = counterpart(row, baseline, renamed=renamed) if judged else None
     return {
@@ -202,6 +202,15 @@ def _partners(
         "fp32": None if fp32 is row else fp32,
         "baseline": same,
     }
+
+
+def _float_form(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The float32 form of a model; one file that two folders hold is a row of one of them alone."""
+    floats = [other for other in rows if other.precision == "fp32"]
+    named = (other for other in floats if other.name == row.name)
+    weights = row.card.weights_sha256
+    made_of = (o for o in floats if weights is not None and o.card.weights_sha256 == weights)
+    return next(named, None) or next(made_of, None)
 
 
 def _model(row: Row, quality: dict[str, Any], times: dict[str, Any]) -> BenchModel:

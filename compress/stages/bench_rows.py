@@ -143,7 +143,7 @@ def collect(
             notes.append(f"compared with {teacher}, not with the teacher of {targets[0]}")
         rows = given + [row for row in rows if row.role != "teacher" and row.sha256 not in shas]
     rows = _without_repeats(rows)
-    teachers = {row.name for row in rows if row.role == "teacher"}
+    teachers = {row.card.weights_sha256 or row.name for row in rows if row.role == "teacher"}
     if len(teachers) > 1:
         notes.append(f"several teachers: compared with the first, {rows[0].name}")
     return rows, notes
@@ -251,7 +251,10 @@ def _teacher_rows(reference: Reference) -> list[Row]:
 
 def _without_repeats(rows: list[Row]) -> list[Row]:
     """Each file once, teachers first, and other files of one name told apart by their folders."""
-    once = list({(row.sha256, row.precision): row for row in reversed(rows)}.values())[::-1]
+    first: dict[tuple[str, Precision], Row] = {}
+    for row in rows:
+        first.setdefault((row.sha256, row.precision), row)
+    once = list(first.values())
     labels = [row.label for row in once]
     shared = {row.name for row in once if labels.count(row.label) > 1}
     told_apart = [

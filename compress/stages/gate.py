@@ -66,7 +66,7 @@ class _Before:
     def beside(self, target: Sequence[Described]) -> Baseline:
         """The baseline of a target, all of whose rows are given."""
         old: Sequence[Described] = self.rows if self.record is None else self.record.models
-        return Baseline(self.record, renamed=is_renamed(target, old))
+        return Baseline(self.record, renamed=is_renamed(target, old), rows=tuple(old))
 
 
 def _read_baseline(config: GateConfig) -> _Before | None:

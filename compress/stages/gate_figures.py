@@ -14,8 +14,9 @@ from compress.config.gate import GateConfig
 from compress.measure.process import PROCESSES
 from compress.records.bench import BenchModel, BenchRecord, Difference, Ratio
 from compress.records.document import Environment
+from compress.runtime import CPU
 from compress.stages.bench_images import missing_classes
-from compress.stages.bench_rows import counterpart
+from compress.stages.bench_rows import Described, counterpart
 
 ROUNDING = 9
 """Digits a difference of fractions is rounded to: 0.9339 - 0.9289 must not exceed 0.005."""
@@ -51,11 +52,18 @@ class Baseline:
 
     Attributes:
         record: Its own record; None where its rows were measured beside the judged ones.
-        renamed: As in `counterpart`, for the rows of that record.
+        renamed: As in `counterpart`, for its rows.
+        rows: All that it has.
     """
 
     record: BenchRecord | None = None
     renamed: bool = False
+    rows: tuple[Described, ...] = ()
+
+    def lacks(self, model: BenchModel) -> str:
+        """Why a row has nothing to be compared with, where it has no counterpart; else empty."""
+        found = counterpart(model, self.rows, renamed=self.renamed)
+        return "" if found is not None else f"the baseline has no {model.label}"
 
 
 Finding = Found | str
@@ -197,7 +205,11 @@ def latency_regression(judged: Judged, model: BenchModel) -> Finding | None:
         return NO_BASELINE
     before = judged.baseline.record
     if before is None:
-        return _ratio(model, model.baseline_ratio, f"the baseline has no {model.label}")
+        lacking = judged.baseline.lacks(model)
+        if lacking and model.baseline_ratio is None:
+            return lacking
+        untimed = f"{model.label} of the baseline was not timed: see the notes"
+        return _ratio(model, model.baseline_ratio, untimed)
     if model.p50_ms is None:
         return _not_timed(model)
     other = counterpart(model, before.models, renamed=judged.baseline.renamed)
@@ -235,6 +247,9 @@ def incomparable(record: BenchRecord, baseline: BenchRecord) -> str:
     settings = [(each.provider, each.threads) for each in (baseline, record)]
     if settings[0] != settings[1]:
         return f"other settings ({settings[0][0]}, {settings[0][1]} threads)"
+    if record.provider != CPU and (not now.accelerator or now.accelerator != before.accelerator):
+        names = [each.accelerator or "unknown" for each in (before, now)]
+        return f"another accelerator, or one that is not known ({names[0]}, this is {names[1]})"
     if baseline.ruler_sha256 != record.ruler_sha256:
         return "another ruler: it comes from another version of compress"
     old, new = baseline.data, record.data
@@ -254,7 +269,8 @@ def top1_regression(judged: Judged, model: BenchModel) -> Finding | None:
         return _no_answers(model)
     before = judged.baseline.record
     if before is None:
-        return _drop(judged, model.baseline_difference, f"the baseline has no {model.label}")
+        unasked = f"{model.label} of the baseline was not asked: see the notes"
+        return _drop(judged, model.baseline_difference, judged.baseline.lacks(model) or unasked)
     other = counterpart(model, before.models, renamed=judged.baseline.renamed)
     if other is None or other.top1 is None or other.top1_low is None or other.top1_high is None:
         return f"the baseline has no accuracy of {model.label}"

@@ -68,6 +68,14 @@ def test_settings_that_measure_can_be_left_out_of_a_table() -> None:
     assert named == {"on": "pi:/opt/python"}
 
 
+def test_a_baseline_that_would_be_measured_is_left_out_of_a_table() -> None:
+    """Nobody typed it, and no flag takes it away."""
+    assert without_measuring({"baseline": "before/student", "min-top1": 0.9}, hosts=()) == {
+        "min-top1": 0.9
+    }
+    assert without_measuring({"baseline": "before.json"}, hosts=()) == {"baseline": "before.json"}
+
+
 def test_records_and_artifacts_are_not_compared_with_each_other_where_they_cannot_be() -> None:
     with pytest.raises(ConfigError, match=r"b\.json is a record and old is not"):
         build({"target": "b.json", "baseline": "old", "min_top1": 0.9})

@@ -1,7 +1,7 @@
 import json
 from pathlib import Path
+from typing import Any
 
-import jsonschema
 import pytest
 
 from compress import runtime
@@ -18,6 +18,7 @@ from compress.stages.bench_times import Timed
 from tests.notes import Notes
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
+jsonschema = pytest.importorskip("jsonschema")
 IMAGES = [0, 1, 2] * 20
 CONTRACT = (
     *("name", "role", "precision", "size_bytes", "parameters", "macs"),
@@ -203,3 +204,20 @@ def test_a_gate_can_stop_the_timing_when_it_is_decided(
     )
     assert asked == [True]
     assert [model.label for model in seen[0].models] == ["big fp32", "small fp32", "small int8"]
+
+
+def test_each_int8_form_is_compared_with_the_float_form_of_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    made_of: dict[str, Any] = {"name": "small", "weights_sha256": "5" * 64}
+    for folder, gain in (("a", 1.0), ("b", 0.5)):
+        place = tmp_path / folder / "small"
+        write_classifier(place / "model.onnx", **made_of)
+        write_classifier(place / "model.int8.onnx", precision="int8", gain=gain, **made_of)
+    found = bench(config(tmp_path / "a", tmp_path / "b"))
+    assert [model.label for model in found.models] == [
+        *("a/small fp32", "a/small int8", "b/small int8"),
+    ]
+    for model in found.models[1:]:
+        assert model.fp32_ratio is not None
+        assert model.fp32_ratio.to == "a/small fp32"

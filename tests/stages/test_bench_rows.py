@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,3 +149,28 @@ def test_a_foreign_file_may_be_called_half_precision(tmp_path: Path) -> None:
     write_classifier(tmp_path / "x" / "model.fp16.onnx", card=False, gain=0.06)
     found, _ = collect([Reference(target=str(tmp_path / "x"))])
     assert [row.precision for row in found] == ["fp32", "fp16"]
+
+
+def test_a_float_form_that_two_folders_share_stands_where_it_came_first(tmp_path: Path) -> None:
+    """As two exports of one model with other calibration images are."""
+    for folder, gain in (("a", 1.0), ("b", 0.5)):
+        place = tmp_path / folder / "small"
+        made_of: dict[str, Any] = {"name": "small", "weights_sha256": "5" * 64}
+        write_classifier(place / "model.onnx", **made_of)
+        write_classifier(place / "model.int8.onnx", precision="int8", gain=gain, **made_of)
+    found = rows(tmp_path / "a", tmp_path / "b")
+    assert [row.label for row in found] == ["a/small fp32", "a/small int8", "b/small int8"]
+
+
+def test_one_teacher_in_two_forms_is_one(tmp_path: Path) -> None:
+    for folder, gain in (("a", 1.0), ("b", 0.5)):
+        write_classifier(
+            tmp_path / folder / "big" / "model.int8.onnx",
+            name="big",
+            role="teacher",
+            precision="int8",
+            gain=gain,
+            weights_sha256="5" * 64,
+        )
+    _, notes = collect([Reference(target=str(tmp_path / folder)) for folder in "ab"])
+    assert notes == []

@@ -250,7 +250,7 @@ def test_a_record_cannot_be_compared_with_what_must_be_measured(
 
 
 def test_a_teacher_that_is_no_model_file_is_refused_with_what_to_do(export: Path) -> None:
-    for teacher in ("resnet50", "teacher.safetensors:model=resnet56"):
+    for teacher in ("resnet50", "teacher.safetensors:model=resnet56", "t.th:model=resnet56"):
         with pytest.raises(ConfigError, match="is no model file") as error:
             run(export, max_top1_drop=0.1, teacher=teacher)
         assert "compress export" in error.value.hint

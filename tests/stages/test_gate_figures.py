@@ -217,3 +217,44 @@ def test_classes_without_images_are_said_with_the_figure() -> None:
         "judged by the interval: "
         "no test images of c0, c1, c2, c3, c4, c5, c6, c7 and 2 more classes"
     )
+
+
+def test_a_form_of_the_baseline_that_was_not_measured_is_not_called_absent() -> None:
+    now = row()
+    there, gone = (
+        Judged(limits(min_top1=0.1), record(now), Baseline(rows=rows)) for rows in ((row(),), ())
+    )
+    assert gate_figures.latency_regression(there, now) == (
+        f"{now.label} of the baseline was not timed: see the notes"
+    )
+    assert gate_figures.top1_regression(there, now) == (
+        f"{now.label} of the baseline was not asked: see the notes"
+    )
+    for find in (gate_figures.latency_regression, gate_figures.top1_regression):
+        assert find(gone, now) == f"the baseline has no {now.label}"
+
+
+def test_what_the_baseline_lacks_is_said_before_what_was_not_timed() -> None:
+    now = row(p50_ms=None)
+    lacking = Judged(limits(min_top1=0.1), record(now), Baseline())
+    assert gate_figures.latency_regression(lacking, now) == f"the baseline has no {now.label}"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        ("NVIDIA T4", "NVIDIA T4", ""),
+        ("NVIDIA T4", "NVIDIA A10", "another accelerator"),
+        (None, None, "one that is not known (unknown, this is unknown)"),
+    ],
+)
+def test_times_of_a_gpu_compare_with_those_of_the_same_alone(
+    before: str | None, now: str | None, said: str
+) -> None:
+    def of(accelerator: str | None) -> BenchRecord:
+        machine = MACHINE.model_copy(update={"accelerator": accelerator})
+        return record(row(), provider="CUDAExecutionProvider", environment=machine)
+
+    found = incomparable(of(now), of(before))
+    assert said in found
+    assert bool(found) == bool(said)
