@@ -144,8 +144,8 @@ def _teacher(record: RecipeRecord) -> str:
         return text + f"trained in {own.epochs} epochs and {duration(own.seconds)}."
     if teacher.foreign:
         return text + (
-            "from outside: it may have been trained on the validation images, which then speak "
-            "for students that imitate it."
+            "from outside: it may have been trained on the validation images, whose top-1 then "
+            "favours students that imitate it."
         )
     return text + "trained before, on the same split."
 

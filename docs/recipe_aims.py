@@ -74,11 +74,13 @@ class Reached:
         top1: A fraction of the test images; the mean over seeds.
         text: As it is written, with its interval or spread.
         seeds: How many.
+        low: Lower end of the 95% interval of a single model; None of a mean over seeds.
     """
 
     top1: float
     text: str
     seeds: int = 1
+    low: float | None = None
 
 
 def headers() -> dict[str, Header]:
@@ -157,11 +159,13 @@ def reached(result: DistillRecord, kind: Kind) -> Reached | None:
     """An accuracy of a record; None where it has none of this kind."""
     if kind == "teacher":
         teacher = result.teacher
-        return Reached(teacher.top1, _one(teacher.top1, *teacher_range(result)))
+        low, high = teacher_range(result)
+        return Reached(teacher.top1, _one(teacher.top1, low, high), low=low)
     if kind == "ensemble":
         for row in result.ensembles:
             if row.label.endswith(" students"):
-                return Reached(row.top1, _one(row.top1, row.top1_low, row.top1_high), row.members)
+                text = _one(row.top1, row.top1_low, row.top1_high)
+                return Reached(row.top1, text, row.members, low=row.top1_low)
         return None
     role = "control" if kind == "alone" else "student"
     names = families(result.students)
@@ -174,8 +178,9 @@ def reached(result: DistillRecord, kind: Kind) -> Reached | None:
     chosen = max(groups, key=lambda label: fmean(row.val_top1 for row in groups[label]))
     group = groups[chosen]
     if len(group) == 1:
-        text = _one(group[0].top1, group[0].top1_low, group[0].top1_high)
-        return Reached(group[0].top1, f"{chosen} {text}")
+        only = group[0]
+        text = _one(only.top1, only.top1_low, only.top1_high)
+        return Reached(only.top1, f"{chosen} {text}", low=only.top1_low)
     mean, deviation = evaluate.mean_sd([row.top1 for row in group])
     text = f"{chosen} {percent(mean)} ± {percent(deviation)}, {len(group)} seeds"
     return Reached(mean, text, len(group))
@@ -192,7 +197,10 @@ def verdict(aim: Aim, value: Reached, record: RecipeRecord, header: Header) -> s
     if value.seeds < aim.seeds:
         return f"seeds: {value.seeds} of {aim.seeds}"
     missed = aim.target - value.top1
-    return f"missed by {percent(missed)} points" if missed > 1e-9 else "reached"
+    if missed > 1e-9:
+        return f"missed by {percent(missed)} points"
+    unsure = value.low is not None and value.low < aim.target
+    return "reached, within its range" if unsure else "reached"
 
 
 def _one(top1: float, low: float, high: float) -> str:

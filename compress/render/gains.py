@@ -9,6 +9,8 @@ NOISE = "within noise"
 TWO_SEEDS = "two seeds cannot tell"
 HURTS = "KD hurts"
 HELPS = "KD helps"
+HURTS_ONE = "KD hurts (1 seed)"
+HELPS_ONE = "KD helps (1 seed)"
 AVERAGE_HURTS = "averaging hurts"
 AVERAGE_HELPS = "averaging helps"
 ONE_SEED = "One seed: how much other seeds would differ is in no range"
@@ -42,6 +44,8 @@ def gain(
     high: float | None,
     *,
     judged: bool = True,
+    helps: str = HELPS,
+    hurts: str = HURTS,
     noise: str = NOISE,
 ) -> Gain:
     """A KD gain with its interval and what that says.
@@ -51,23 +55,26 @@ def gain(
         low: Lower end of its interval, or None.
         high: Upper end.
         judged: Whether the interval has a say.
-        noise: Words for an interval that holds 0.
+        helps: Words for an interval above 0.
+        hurts: Words for one below 0.
+        noise: Words for one that holds 0.
     """
     if value is None or low is None or high is None:
         return Gain(points(value))
-    said = verdict(low, high, noise=noise) if judged else ""
+    said = verdict(low, high, helps=helps, hurts=hurts, noise=noise) if judged else ""
     return Gain(points(value), points_range(low, high), said)
 
 
 def gain_of_row(row: StudentRow, *, alone: bool) -> Gain:
-    """The KD gain of one seed.
+    """The KD gain of one seed, whose interval knows the error over test images alone.
 
     Args:
         row: The student or control.
         alone: Whether it is the only seed; one of several has no say of its own, nor has the one
             that is left where those of other seeds diverged.
     """
-    return gain(row.kd_gain, row.kd_gain_low, row.kd_gain_high, judged=alone)
+    low, high = row.kd_gain_low, row.kd_gain_high
+    return gain(row.kd_gain, low, high, judged=alone, helps=HELPS_ONE, hurts=HURTS_ONE)
 
 
 def gain_over_seeds(row: SummaryRow) -> Gain:

@@ -6,7 +6,16 @@ from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets, report_words
-from compress.render.gains import AVERAGE_HELPS, AVERAGE_HURTS, HELPS, HURTS, NOISE, TWO_SEEDS
+from compress.render.gains import (
+    AVERAGE_HELPS,
+    AVERAGE_HURTS,
+    HELPS,
+    HELPS_ONE,
+    HURTS,
+    HURTS_ONE,
+    NOISE,
+    TWO_SEEDS,
+)
 from compress.render.html_style import STYLE
 from compress.render.numbers import percent
 from compress.render.report_figures import (
@@ -23,6 +32,8 @@ VERDICT_CLASSES = {
     AVERAGE_HELPS: "good",
     HURTS: "bad",
     AVERAGE_HURTS: "bad",
+    HELPS_ONE: "noise",
+    HURTS_ONE: "bad",
     NOISE: "noise",
     TWO_SEEDS: "noise",
 }

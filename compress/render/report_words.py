@@ -49,7 +49,7 @@ def headlines(run: RunReport) -> list[str]:
                 f"{part_of(teacher.macs, row.macs)} multiply-accumulates and "
                 f"{part_of(teacher.parameters, row.parameters)} parameters"
             )
-        gained = _gain_words(gain_of_row(row, alone=run.one_seed), "with one seed, ")
+        gained = _gain_words(gain_of_row(row, alone=run.one_seed))
         sentences.append(f"{text}{gained}.")
     return sentences
 
@@ -73,11 +73,11 @@ def _summary_sentence(one: SummaryRow) -> str:
     return text + _gain_words(gain_over_seeds(one)) + "."
 
 
-def _gain_words(gain: Gain, caveat: str = "") -> str:
+def _gain_words(gain: Gain) -> str:
     if gain.points == ABSENT:
         return ""
     said = f": {gain.verdict}" if gain.verdict else ""
-    return f"; {caveat}{gain.points} points over its control{said}"
+    return f"; {gain.points} points over its control{said}"
 
 
 def agreement_words(answers: Answers) -> str:

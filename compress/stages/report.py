@@ -1,6 +1,6 @@
 """`compress report`: finished runs, read and checked, become everything a page about them shows."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +105,20 @@ def _run(folder: Path, data_dir: Path | None, progress: Progress) -> RunReport:
         epochs=tuple(read_epochs(folder)),
         answers=tuple(answers),
         inputs=manifest.inputs,
-        choices={key: str(value) for key, value in manifest.choices.items()},
+        choices={key: _written(value) for key, value in manifest.choices.items()},
         notes=tuple(notes),
     )
+
+
+def _written(value: object) -> str:
+    """A choice as people write it: `channels last, dtype bfloat16`; what is off is left out."""
+    if isinstance(value, Mapping):
+        kept = {key: one for key, one in value.items() if one is not False and one != ""}
+        words = {str(key).replace("_", " "): one for key, one in kept.items()}
+        return ", ".join(k if one is True else f"{k} {_written(one)}" for k, one in words.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return "; ".join(_written(one) for one in value)
+    return str(value)
 
 
 def _shown(rows: Sequence[StudentRow], notes: list[str]) -> list[StudentRow]:

@@ -94,7 +94,7 @@ def test_one_seed_has_the_interval_over_images_and_its_verdict(script: Any) -> N
         "| [cifar10-small-cnn](#cifar10-small-cnn) | resnet56 93.39 | small_cnn-kd | 20 | 1 "
         "| 91.86 (90.86-92.86) | +0.32 (-0.10 to +0.75) within noise |"
     )
-    assert "-1.54 (-2.00 to -1.00) KD hurts |" in page
+    assert "-1.54 (-2.00 to -1.00) KD hurts (1 seed) |" in page
     assert "| small_cnn-control, no KD | 20 | 1 | 91.54 (90.54-92.54) | - |" in page
 
 

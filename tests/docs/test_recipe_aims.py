@@ -61,7 +61,13 @@ def test_an_origins_figures_are_reached_or_missed(script: Any) -> None:
 
 def test_a_figure_that_is_met_exactly_is_reached(script: Any) -> None:
     headers = {"origin": header(origin={"student": 0.86})}
-    assert verdicts(script, headers, kept()) == {"taught student": "reached"}
+    exact = kept(student("small_cnn", top1=0.86, top1_low=0.86))
+    assert verdicts(script, headers, exact) == {"taught student": "reached"}
+
+
+def test_a_single_model_whose_range_holds_the_target_is_said_to_be_one(script: Any) -> None:
+    headers = {"origin": header(origin={"student": 0.855})}
+    assert verdicts(script, headers, kept()) == {"taught student": "reached, within its range"}
 
 
 def test_what_has_no_record_was_not_yet_run(script: Any) -> None:

@@ -46,8 +46,13 @@ def test_without_a_range_nothing_is_judged() -> None:
 
 
 def test_only_a_seed_that_stands_alone_has_a_say() -> None:
-    assert str(gain_of_row(HELPED, alone=True)) == "+1.54 (+1.00 to +2.00) KD helps"
+    assert str(gain_of_row(HELPED, alone=True)) == "+1.54 (+1.00 to +2.00) KD helps (1 seed)"
     assert str(gain_of_row(HELPED, alone=False)) == "+1.54 (+1.00 to +2.00)"
+
+
+def test_one_seed_that_is_worse_does_not_say_it_for_all() -> None:
+    worse = student("small_cnn", kd_gain=-0.0154, kd_gain_low=-0.02, kd_gain_high=-0.01)
+    assert gain_of_row(worse, alone=True).verdict == "KD hurts (1 seed)"
 
 
 def test_the_mean_over_seeds_has_a_say() -> None:

@@ -32,7 +32,7 @@ def test_a_student_is_compared_with_teacher_and_control(digits_report: ReportRec
         f"small_cnn: {100 * row.top1:.2f}% top-1 ({100 * row.top1_low:.2f}-"
         f"{100 * row.top1_high:.2f}), {100 * (row.top1 - teacher):+.2f} points from its teacher, "
         "with 1/3 of its multiply-accumulates and 1/3 of its parameters; "
-        "with one seed, +1.20 points over its control: within noise."
+        "+1.20 points over its control: within noise."
     )
 
 

@@ -68,6 +68,19 @@ def test_teacher_student_and_control_are_told_of_in_that_order(run: Path) -> Non
     assert len(told.epochs) == 2 * 20
 
 
+def test_automatic_choices_are_written_for_people(run: Path) -> None:
+    manifest = json.loads((run / MANIFEST).read_text())
+    chosen = {"dtype": "bfloat16", "channels_last": True, "compiled": False, "calls": 0}
+    pins = [{"name": "resnet56", "options": {"model": "resnet56"}}, {"name": "other"}]
+    manifest["choices"] = {"format of a": chosen, "teacher": pins, "threads": 2}
+    (run / MANIFEST).write_text(json.dumps(manifest))
+    assert read(run).choices == {
+        "format of a": "dtype bfloat16, channels last, calls 0",
+        "teacher": "name resnet56, options model resnet56; name other",
+        "threads": "2",
+    }
+
+
 def test_samples_come_with_the_images_the_run_was_tested_on(workspace: Path) -> None:
     images = registry.load_test("digits")
     folder = make_run(Path("runs") / "digits", data="digits", labels=images.labels)

@@ -14,7 +14,9 @@ from compress.render.gains import (
     AVERAGE_HELPS,
     AVERAGE_HURTS,
     HELPS,
+    HELPS_ONE,
     HURTS,
+    HURTS_ONE,
     MORE_SEEDS,
     NOISE,
     ONE_SEED,
@@ -46,8 +48,10 @@ LESSONS = {
 
 STYLES = {
     HELPS: "green",
+    HELPS_ONE: "yellow",
     AVERAGE_HELPS: "green",
     HURTS: "bold red",
+    HURTS_ONE: "bold red",
     AVERAGE_HURTS: "bold red",
     NOISE: "yellow",
     TWO_SEEDS: "yellow",
@@ -101,7 +105,8 @@ def notes(record: DistillRecord) -> str:
         )
     if record.teacher.foreign:
         lines.append(
-            "The teacher comes from outside: it may have been trained on the validation images."
+            "The teacher comes from outside and may know the validation images: their top-1 then "
+            "favours students that imitate it."
         )
     judged = judged_gains(record)
     if gains and not record.summary:
@@ -116,7 +121,7 @@ def notes(record: DistillRecord) -> str:
             "Two seeds hardly show how much others would differ; --seeds 0,1,2 shows more."
         )
     lines += chance(judged)
-    if any(one.verdict == HURTS for one in judged):
+    if any(one.verdict in {HURTS, HURTS_ONE} for one in judged):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
 

@@ -77,8 +77,8 @@ def test_the_teacher_comes_first_with_the_wilson_interval_of_its_accuracy() -> N
     ("label", "words"),
     [
         ("small_cnn ", "within noise"),
-        ("mobilenet_v2 ", "KD helps"),
-        ("mobilenet_v2-attention-s1", "KD hurts"),
+        ("mobilenet_v2 ", "KD helps (1 seed)"),
+        ("mobilenet_v2-attention-s1", "KD hurts (1 seed)"),
     ],
 )
 def test_the_verdict_stands_beside_the_gain(label: str, words: str) -> None:
@@ -126,7 +126,7 @@ def test_without_controls_nothing_is_said_of_gains() -> None:
 
 
 def test_a_teacher_from_outside_is_said_to_be_one() -> None:
-    text = "it may have been trained on the validation images"
+    text = "may know the validation images"
     assert text in render(table(record(ROWS)), 240)
     own = TEACHER.model_copy(update={"foreign": False})
     assert text not in render(table(record(ROWS, teacher=own)), 240)
