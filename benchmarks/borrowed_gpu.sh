@@ -13,26 +13,30 @@
 # beside the checkout, and leaves what is to come back under $OUT, in files of at most 15 MiB.
 
 set -eu
-cd "$(dirname "$0")/.."
+root=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
+here=.venv/bin/python
 place=${PLACE:-/tmp/compress-gpu}
 
 # Packages that images with PyTorch mostly lack; for the Python of the machine there.
 lacking='pydantic pydantic-core annotated-types typing-inspection typing-extensions'
 
 pack() {
+    packages=$(required)
     rm -rf .gpu
     mkdir -p .gpu/wheels
-    here=.venv/bin/python
     "$here" -m pip download -q --no-deps --only-binary=:all: --python-version "${THERE:-3.12}" \
         --implementation cp --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 \
-        -d .gpu/wheels $(required)
+        -d .gpu/wheels $packages
     part=1 bytes=0 most=$((${PART_MIB:-52} * 1048576))
     for folder in "$2" "$1"; do
         below=.
         [ "$folder" = "$1" ] || below=teachers
-        # what lies on top first: the script and the small files that every call needs
-        (cd "$folder" && find . -maxdepth 1 -type f && find . -mindepth 2 -type f | sort) | while read -r file; do
+        # what lies on top first: the script, and what every call needs
+        { (cd "$folder" && find . -maxdepth 1 -name unpack.py)
+          (cd "$folder" && find . -maxdepth 1 -type f ! -name unpack.py | sort)
+          (cd "$folder" && find . -mindepth 2 -type f | sort)
+        } | while read -r file; do
             size=$(wc -c <"$folder/$file")
             if [ $bytes -gt 0 ] && [ $((bytes + size)) -gt $most ]; then
                 part=$((part + 1)) bytes=0
@@ -58,6 +62,7 @@ print(sys.argv[1] + "==" + version(sys.argv[1]))' "$name"
 }
 
 unpacked() {
+    cd "$root"
     mkdir -p "$place/site" "$place/data" "${OUT:=$place/out}"
     if [ -d .gpu/wheels ]; then
         "$python" -m pip install -q --no-index --no-deps --upgrade --target "$place/site" .gpu/wheels/*.whl
@@ -84,10 +89,18 @@ bring_home() {
     ls -l "$OUT"
 }
 
+# A folder by its whole path, wherever the script was called from.
+whole() {
+    (cd "$1" && pwd) || exit 2
+}
+
 case ${1:-} in
 pack)
     [ $# -eq 3 ] || { echo "usage: $0 pack DATA TEACHERS" >&2; exit 2; }
-    pack "$2" "$3"
+    data=$(whole "$2")
+    teachers=$(whole "$3")
+    cd "$root"
+    pack "$data" "$teachers"
     ;;
 tests)
     unpacked
@@ -108,7 +121,7 @@ recipes)
     exit "${code:-0}"
     ;;
 *)
-    sed -n '2,14s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,14s/^# \{0,1\}//p' "$root/benchmarks/borrowed_gpu.sh" >&2
     exit 2
     ;;
 esac

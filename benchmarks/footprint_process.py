@@ -29,7 +29,7 @@ def run(out: Path, begun: float, until: str, arguments: list[str]) -> None:
 
     A student's own steps count, not those by which formats are tried before it is made.
     """
-    from compress.cli.app import main
+    from compress.__main__ import main
     from compress.training.learner import Learner
 
     seen: dict[str, Any] = {}

@@ -108,12 +108,12 @@ def sha256_file(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def lying(path: str, *, run: Path) -> Path:
+def seen_from(run: Path, path: str) -> Path:
     """Where something lies that a run names, seen from another working directory, too.
 
     Args:
-        path: As its manifest has it: often relative to the folder the run was begun from.
-        run: The run directory, which mostly lies below that folder.
+        run: The run directory, which mostly lies below the folder it was begun from.
+        path: As its manifest has it: often relative to that folder.
 
     Returns:
         The path as it is where it leads somewhere; else from the nearest folder above the run from
@@ -122,5 +122,6 @@ def lying(path: str, *, run: Path) -> Path:
     place = Path(path)
     if place.is_absolute() or place.exists():
         return place
-    above = (folder / place for folder in run.resolve().parents)
+    named = Path(os.path.abspath(run))  # noqa: PTH100 - runs/ may be a link, which resolve follows
+    above = (folder / place for folder in (*named.parents, *run.resolve().parents))
     return next((one for one in above if one.exists()), place)

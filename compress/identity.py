@@ -12,8 +12,8 @@ NOT_ASKED = frozenset(
     | {"tensorboard", "group", "recipe"}
 )
 """Keys that are no part of a run's identity: places, output, limits, where values come from."""
-SAME_RESULT = {"checkpoint_every": 0}
-"""Keys that never change a result, and the value each counts as in a run's identity.
+SAME_RESULT = {"checkpoint_every": 0, "ensemble": False}
+"""Keys that never change what is trained, and the value each counts as in a run's identity.
 
 It is their default, for runs were named with it before: a run without the option keeps its name.
 """

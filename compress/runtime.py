@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 CPU = "CPUExecutionProvider"
+NVIDIA = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
 FAILURES = (
     native.EPFail,
     native.Fail,

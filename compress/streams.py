@@ -1,9 +1,14 @@
 """The standard streams: closed from the start, on a full disk, left by their reader (`| head`)."""
 
+import errno
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import TextIO
+
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN}
+"""A disk that is full, and a terminal that cannot take more yet."""
 
 
 class Messages(io.TextIOWrapper):
@@ -13,18 +18,28 @@ class Messages(io.TextIOWrapper):
     """
 
     def write(self, text: str, /) -> int:
-        """Write a text; where that fails, it and all that follow go nowhere."""
+        """Write a text, as far as somebody is there to read it."""
         try:
             return super().write(text)
-        except OSError:
-            tell_nobody(self)
+        except OSError as error:
+            self._give_up(error)
             return len(text)
 
     def flush(self) -> None:
-        """Write what is still held; where that fails, it and all that follow go nowhere."""
+        """Write what is still held, as far as somebody is there to read it."""
         try:
             super().flush()
-        except OSError:
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """End, whatever becomes of what is still held."""
+        with suppress(OSError):
+            super().close()
+
+    def _give_up(self, error: OSError) -> None:
+        """Lead nowhere from now on, unless what failed may pass: then the next text is tried."""
+        if error.errno not in PASSING:
             tell_nobody(self)
 
 

@@ -108,7 +108,7 @@ def _become(argv: Sequence[str], cwd: str, log: str) -> NoReturn:
     """Be `compress` in this forked process."""
     code: Any = 70
     try:
-        from compress.cli.app import main
+        from compress.__main__ import main
 
         stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(stream, 1)

@@ -15,7 +15,7 @@ import pytest
 from compress.errors import InputError
 from compress.files import (
     atomic_path,
-    lying,
+    seen_from,
     sha256_file,
     write_bytes,
     write_error,
@@ -157,8 +157,12 @@ def test_what_a_run_names_is_found_from_above_it(
     run.mkdir(parents=True)
     weights.write_bytes(b"w")
     monkeypatch.chdir(tmp_path)
-    assert lying("teacher.pt", run=run) == weights
-    assert lying("gone.pt", run=run) == Path("gone.pt")
-    assert lying(str(weights), run=run) == weights
+    assert seen_from(run, "teacher.pt") == weights
+    assert seen_from(run, "gone.pt") == Path("gone.pt")
+    scratch = tmp_path / "scratch"
+    (run.parent).rename(scratch)
+    run.parent.symlink_to(scratch)
+    assert seen_from(run, "teacher.pt") == weights, "also where runs/ is a link"
+    assert seen_from(run, str(weights)) == weights
     Path("teacher.pt").write_bytes(b"here")
-    assert lying("teacher.pt", run=run) == Path("teacher.pt"), "as it was named counts first"
+    assert seen_from(run, "teacher.pt") == Path("teacher.pt"), "as it was named counts first"

@@ -44,6 +44,21 @@ def test_what_is_held_back_is_no_failure_later(lost: Messages) -> None:
     lost.close()
 
 
+def test_a_disk_that_has_room_again_gets_what_follows(tmp_path: Path) -> None:
+    """What was lost meanwhile is lost."""
+    place = os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT)
+    full = os.open("/dev/full", os.O_WRONLY)
+    kept = os.dup(place)
+    with Messages(os.fdopen(place, "wb", 0), line_buffering=True) as stream:
+        os.dup2(full, place)
+        assert stream.write("lost\n") == 5
+        os.dup2(kept, place)
+        stream.write("said\n")
+    for number in (full, kept):
+        os.close(number)
+    assert (tmp_path / "log").read_text().endswith("said\n")
+
+
 def test_other_failures_are_told(lost: Messages) -> None:
     lost.close()
     with pytest.raises(ValueError, match="closed file"):

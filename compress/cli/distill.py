@@ -43,7 +43,7 @@ def distill(
         bool,
         typer.Option(
             "--ensemble",
-            help="Report the softmax average of the students as a row.",
+            help="Report the softmax average of the students as a row; of a finished run, too.",
             rich_help_panel=options.MODELS,
         ),
     ] = False,

@@ -68,9 +68,6 @@ def draw(
         taught: The record they stand in, which has their teacher; None where nobody taught.
         tensorboard: Whether to write event files.
         progress: Told of what cannot be drawn.
-
-    Raises:
-        InputError: The event files cannot be written.
     """
     from compress.errors import InputError
     from compress.render.plots import write_run_plots
@@ -82,9 +79,9 @@ def draw(
             for part in (folder / drawn).rglob(".*.part"):
                 part.unlink(missing_ok=True)  # what a killed process was drawing
         write_run_plots(folder / "plots", epochs, rows, taught)
+        if tensorboard:
+            from compress.render.event_files import EventFiles
+
+            EventFiles(folder / EVENTS).write(epochs, rows)
     except (InputError, OSError) as error:
         progress.note(f"without pictures: {error}")
-    if tensorboard:
-        from compress.render.event_files import EventFiles
-
-        EventFiles(folder / EVENTS).write(epochs, rows)

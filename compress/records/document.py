@@ -24,8 +24,8 @@ class Environment(Part):
         cpu: The processor's model name.
         instruction_sets: Those that decide the speed of inference, sorted ("avx2", "avx512_vnni").
         cores: Logical cores this process may use.
-        accelerator: Name of the CUDA device used; of a bench with another provider than the CPU's,
-            those of the NVIDIA devices that are there; else None.
+        accelerator: Name of the CUDA device used; of a bench with a provider for such, the names of
+            all that are there; else None.
         system: Operating system and architecture ("Linux x86_64").
         python: Version of the interpreter.
         packages: Version of each package that takes part, by distribution name.

@@ -51,7 +51,8 @@ class EventFiles:
     """The event files of a run, which grow while it trains.
 
     They are only ever appended to: a TensorBoard reads on where it stopped. What stands in one is
-    not written again, whichever process wrote it, since TensorBoard would show it twice.
+    not written again, whichever process wrote it, since TensorBoard would show it twice. Of a run
+    that is begun anew they are new files of the same names: begin TensorBoard anew, too.
 
     Args:
         folder: Where to; each student has a folder of its own in it.

@@ -16,7 +16,7 @@ from compress.records.bench import BenchModel, BenchRecord
 from compress.stages import bench_answers, bench_images, bench_rows, bench_times, candidates, remote
 from compress.stages.bench_answers import Answers
 from compress.stages.bench_images import AskedImages
-from compress.stages.bench_rows import Row, counterpart
+from compress.stages.bench_rows import Row, counterpart, float_form
 from compress.stages.bench_times import Timed
 
 
@@ -156,7 +156,7 @@ def measure_rows(
             for row in rows
         ]
         peaks = None if timed is None else timed.peaks
-        other = None if config.provider == runtime.CPU else nvidia_names()
+        other = nvidia_names() if config.provider in runtime.NVIDIA else None
         return BenchRecord(
             models=tuple(models),
             data=images.record(size),
@@ -194,7 +194,7 @@ def _partners(
     """What a row is compared with: the teacher, its own float form, its row in the baseline."""
     teacher = next((other for other in rows if other.role == "teacher"), None)
     family = baseline if row.group else rows
-    fp32 = _float_form(row, family)
+    fp32 = float_form(row, family)
     judged = not row.group and row.role != "teacher"
     same = counterpart(row, baseline, renamed=renamed) if judged else None
     return {
@@ -202,15 +202,6 @@ def _partners(
         "fp32": None if fp32 is row else fp32,
         "baseline": same,
     }
-
-
-def _float_form(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The float32 form of a model; one file that two folders hold is a row of one of them alone."""
-    floats = [other for other in rows if other.precision == "fp32"]
-    named = (other for other in floats if other.name == row.name)
-    weights = row.card.weights_sha256
-    made_of = (o for o in floats if weights is not None and o.card.weights_sha256 == weights)
-    return next(named, None) or next(made_of, None)
 
 
 def _model(row: Row, quality: dict[str, Any], times: dict[str, Any]) -> BenchModel:

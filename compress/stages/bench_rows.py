@@ -117,6 +117,15 @@ def counterpart(row: Described, baseline: Sequence[Found], *, renamed: bool) -> 
     return next(named, None) or next(alone, None)
 
 
+def float_form(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The float32 form of a model; one file that two folders hold is a row of one of them alone."""
+    floats = [other for other in rows if other.precision == "fp32"]
+    named = (other for other in floats if other.name == row.name)
+    weights = row.card.weights_sha256
+    made_of = (o for o in floats if weights is not None and o.card.weights_sha256 == weights)
+    return next(named, None) or next(made_of, None)
+
+
 def collect(
     targets: Sequence[Reference], *, teacher: Reference | None = None
 ) -> tuple[list[Row], list[str]]:

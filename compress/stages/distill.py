@@ -15,7 +15,7 @@ from compress.runs import opened
 from compress.stages import taught_by
 from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
-from compress.stages.ensembles import average, check_ensemble
+from compress.stages.ensembles import average, check_ensemble, with_averages
 from compress.stages.lessons import late_ramps, lessons_of
 from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
@@ -103,7 +103,8 @@ def distill(
     if done is not None:
         taught_by.check_finished(folder, config)
         progress.note(f"{folder} is complete; --restart distils anew")
-        return DistillRecord.read(done)
+        record = DistillRecord.read(done)
+        return with_averages(record, folder) if config.ensemble else record
     world = join(config.device)
     progress = progress if world.main else Silent()
     device = pick_device(config.device)
@@ -162,11 +163,11 @@ def distill(
                     labels,
                     foreign=taught_by.from_outside(run.manifest, described),
                     seconds=taught[0].seconds,
-                    train_top1=taught_by.train_top1(run.manifest),
+                    train_top1=taught_by.train_top1(folder, run.manifest),
                 ),
                 students=rows,
                 summary=summarize(rows, gains_by_image(plans, finished, labels)),
-                ensembles=average(finished, splits) if config.ensemble else (),
+                ensembles=average(finished, labels) if config.ensemble else (),
             )
 
         return world.from_main(conclude)

@@ -1,16 +1,17 @@
 """Students averaged into one answer: what an ensemble of a run's models is worth."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from compress import evaluate
 from compress.config.distill import StudentPlan
-from compress.data.images import Splits
 from compress.errors import ConfigError
-from compress.records.distill import EnsembleRow
+from compress.records.distill import DistillRecord, EnsembleRow
 from compress.stages.summarize import by_settings
-from compress.training.results import Finished
+from compress.training.results import Finished, read_predictions, read_test_labels
 
 ROLES = ("student", "control")
 
@@ -28,14 +29,27 @@ def check_ensemble(plans: Sequence[StudentPlan]) -> None:
         )
 
 
-def average(finished: Sequence[Finished], splits: Splits) -> tuple[EnsembleRow, ...]:
+def with_averages(record: DistillRecord, folder: Path) -> DistillRecord:
+    """The record of a complete run with its averages, which nobody asked for when it was made.
+
+    Raises:
+        InputError: Stored predictions are missing or damaged.
+    """
+    if record.ensembles:
+        return record
+    finished = [Finished(row, *read_predictions(folder, row.label)) for row in record.students]
+    labels = read_test_labels(folder, record.students[0].label)
+    return record.model_copy(update={"ensembles": average(finished, labels)})
+
+
+def average(finished: Sequence[Finished], labels: NDArray[np.int64]) -> tuple[EnsembleRow, ...]:
     """The softmax averages of a run's models: of each student over its seeds, and of all.
 
     Students and controls are averaged apart.
 
     Args:
         finished: All models of the run.
-        splits: The data.
+        labels: Of the test images, (images,).
     """
     rows = []
     for role in ROLES:
@@ -48,16 +62,15 @@ def average(finished: Sequence[Finished], splits: Splits) -> tuple[EnsembleRow, 
         ]
         groups.append((f"{role}s", members))
         rows += [
-            _row(f"average of {len(group)} {label}", group, splits)
+            _row(f"average of {len(group)} {label}", group, labels)
             for label, group in groups
             if len(group) > 1
         ]
     return tuple(rows)
 
 
-def _row(label: str, members: Sequence[Finished], splits: Splits) -> EnsembleRow:
-    labels = splits.test.known_labels
-    total = np.zeros((len(labels), splits.classes))
+def _row(label: str, members: Sequence[Finished], labels: NDArray[np.int64]) -> EnsembleRow:
+    total = np.zeros(members[0].test.shape)
     members_right = np.zeros(len(labels))
     for one in members:
         total += evaluate.softmax(one.test)

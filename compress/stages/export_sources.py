@@ -13,7 +13,7 @@ from compress.config.specs import Reference
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.errors import ConfigError, InputError
-from compress.files import lying, sha256_file
+from compress.files import seen_from, sha256_file
 from compress.models import cost, weights
 from compress.models.normalized import Normalized
 from compress.models.weights import Weights, WeightsHeader
@@ -216,7 +216,7 @@ def _chosen_labels(folder: Path, roles: dict[str, Role], asked: Sequence[str]) -
 
 def _data_name(config: ExportConfig, manifest: RunManifest, folder: Path) -> str:
     named = str(manifest.config["data"])
-    return config.data or (named if data.is_named(named) else str(lying(named, run=folder)))
+    return config.data or (named if data.is_named(named) else str(seen_from(folder, named)))
 
 
 def _data_kind(name: str) -> DataKind:
@@ -260,7 +260,7 @@ def _teacher(
     members = []
     foreign = False
     for pin in pins:
-        path = lying(pin["path"], run=folder)
+        path = seen_from(folder, pin["path"])
         if not path.is_file():
             progress.note(f"teacher left out: its weights {path} are gone")
             return None

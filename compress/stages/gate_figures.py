@@ -14,7 +14,7 @@ from compress.config.gate import GateConfig
 from compress.measure.process import PROCESSES
 from compress.records.bench import BenchModel, BenchRecord, Difference, Ratio
 from compress.records.document import Environment
-from compress.runtime import CPU
+from compress.runtime import NVIDIA
 from compress.stages.bench_images import missing_classes
 from compress.stages.bench_rows import Described, counterpart
 
@@ -247,9 +247,9 @@ def incomparable(record: BenchRecord, baseline: BenchRecord) -> str:
     settings = [(each.provider, each.threads) for each in (baseline, record)]
     if settings[0] != settings[1]:
         return f"other settings ({settings[0][0]}, {settings[0][1]} threads)"
-    if record.provider != CPU and (not now.accelerator or now.accelerator != before.accelerator):
+    if record.provider in NVIDIA and (not now.accelerator or now.accelerator != before.accelerator):
         names = [each.accelerator or "unknown" for each in (before, now)]
-        return f"another accelerator, or one that is not known ({names[0]}, this is {names[1]})"
+        return f"another GPU, or one that is not known ({names[0]}, this is {names[1]})"
     if baseline.ruler_sha256 != record.ruler_sha256:
         return "another ruler: it comes from another version of compress"
     old, new = baseline.data, record.data

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from compress.config.gate import WITH_BASELINE, GateConfig
 from compress.errors import unknown
-from compress.stages.bench_rows import Row, counterpart, students
+from compress.stages.bench_rows import Row, counterpart, float_form, students
 
 Form = tuple[str, str]
 """Name of a model, and a precision of it."""
@@ -66,13 +66,14 @@ def needed(config: GateConfig, rows: Sequence[Row], *, everything: bool) -> list
         relative and config.latency_reference == "fp32"
     )
     teacher = next((row for row in rows if row.role == "teacher"), None)
-    names = {name for name, _ in chosen}
+    floats = [float_form(row, rows) for row in rows if (row.name, row.precision) in chosen]
 
     def kept(row: Row) -> bool:
         if row.role == "teacher":
             return with_teacher and row is teacher
-        form = (row.name, row.precision)
-        return form in chosen or (with_fp32 and row.name in names and row.precision == "fp32")
+        if (row.name, row.precision) in chosen:
+            return True
+        return with_fp32 and any(row is form for form in floats)
 
     return [row for row in rows if kept(row)]
 

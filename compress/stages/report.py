@@ -10,6 +10,7 @@ from compress.config.report import ReportConfig
 from compress.data import registry as data
 from compress.data.images import ImageSet
 from compress.errors import CompressError, InputError
+from compress.files import seen_from
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
@@ -73,7 +74,7 @@ def _run(folder: Path, data_dir: Path | None, progress: Progress) -> RunReport:
     teacher = None
     if isinstance(result, DistillRecord):
         teacher = _predictions(folder, manifest, TEACHER, notes)
-    images = _test_images(manifest, data_dir, teacher, notes, progress)
+    images = _test_images(folder, manifest, data_dir, teacher, notes, progress)
     names = images.class_names if images else _class_names(folder, manifest, rows)
     answers: list[Answers] = []
     if teacher is not None:
@@ -113,7 +114,7 @@ def _run(folder: Path, data_dir: Path | None, progress: Progress) -> RunReport:
 def _written(value: object) -> str:
     """A choice as people write it: `channels last, dtype bfloat16`; what is off is left out."""
     if isinstance(value, Mapping):
-        kept = {key: one for key, one in value.items() if one is not False and one != ""}
+        kept = {key: one for key, one in value.items() if one or (one == 0 and one is not False)}
         words = {str(key).replace("_", " "): one for key, one in kept.items()}
         return ", ".join(k if one is True else f"{k} {_written(one)}" for k, one in words.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -178,6 +179,7 @@ def _predictions(
 
 
 def _test_images(
+    folder: Path,
     manifest: RunManifest,
     data_dir: Path | None,
     teacher: Predictions | None,
@@ -187,19 +189,19 @@ def _test_images(
     """The images the run was tested on, or None with a note where they are not to be had."""
     if teacher is None:
         return None
-    config = manifest.config
+    config, name = manifest.config, manifest.config["data"]
     data.check_place(data_dir)
     place = data_dir or data.still_there(config.get("data_dir"))
     try:
         images = data.load_test(
-            config["data"],
+            name if data.is_named(name) else str(seen_from(folder, name)),
             data_dir=place,
             image_size=config.get("image_size"),
             progress=progress,
         )
     except CompressError as error:
         progress.note(error.message)
-        notes.append(f"sample images are left out: {Path(config['data']).name} is not at hand")
+        notes.append(f"sample images are left out: {Path(name).name} is not at hand")
         return None
     pinned = manifest.inputs.get("test images")  # runs of earlier versions have only labels
     same = images.labels is not None and np.array_equal(images.labels, teacher.labels)

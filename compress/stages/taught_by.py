@@ -5,7 +5,7 @@ from pathlib import Path
 
 from compress.config.distill import DistillConfig
 from compress.errors import ConfigError, InputError
-from compress.files import sha256_file
+from compress.files import seen_from, sha256_file
 from compress.records.distill import DistillRecord
 from compress.records.run import InputRecord, RunManifest
 from compress.records.soft_labels import TeacherDescription
@@ -82,11 +82,12 @@ def check_way(folder: Path, manifest: RunManifest, config: DistillConfig) -> Non
         )
 
 
-def train_top1(manifest: RunManifest) -> float | None:
+def train_top1(run: Path, manifest: RunManifest) -> float | None:
     """The training accuracy of a teacher that is one model of a run on the same images.
 
     Args:
-        manifest: Of the run it taught.
+        run: The directory of the run it taught.
+        manifest: Of that run.
 
     Returns:
         What the teacher's own run says; None of a file or an ensemble, and where that run is gone.
@@ -94,7 +95,7 @@ def train_top1(manifest: RunManifest) -> float | None:
     pins = manifest.choices.get(TEACHER, ())
     if len(pins) != 1 or pins[0]["foreign"]:
         return None
-    weights = Path(pins[0]["path"])
+    weights = seen_from(run, pins[0]["path"])
     folder = weights.parent.parent
     try:
         own = complete_run(folder)

@@ -11,7 +11,7 @@ from compress.config.train import TrainConfig
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, InputError
-from compress.files import lying
+from compress.files import seen_from
 from compress.models import registry as models
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
@@ -228,7 +228,7 @@ def pinned(members: Sequence[Member]) -> list[dict[str, Any]]:
 
 def first_gone(pins: Sequence[dict[str, Any]], run: Path) -> str | None:
     """The first weights file that a run names and that is not there any more, or None."""
-    return next((pin["path"] for pin in pins if not lying(pin["path"], run=run).exists()), None)
+    return next((pin["path"] for pin in pins if not seen_from(run, pin["path"]).exists()), None)
 
 
 def unpinned(pins: Sequence[dict[str, Any]], run: Path, splits: Splits) -> list[Member]:
@@ -240,7 +240,7 @@ def unpinned(pins: Sequence[dict[str, Any]], run: Path, splits: Splits) -> list[
     members = []
     for pin in (Chosen(**pin) for pin in pins):
         member = read_member(
-            lying(pin.path, run=run), pin.options, splits, source=pin.source, foreign=pin.foreign
+            seen_from(run, pin.path), pin.options, splits, source=pin.source, foreign=pin.foreign
         )
         if member.sha256 != pin.sha256:
             raise InputError(

@@ -115,7 +115,8 @@ def resumed(config: Config, flags: dict[str, Any], command: str) -> Config:
     free = (NOT_ASKED | SAME_RESULT.keys()) - {"run_dir", "resume", "restart"}
     chosen = {key: getattr(config, key) for key in free if key in flags}
     if isinstance(stored, DistillConfig) and stored.teacher_training:
-        own = {key: chosen[key] for key in SAME_RESULT if key in chosen}
+        known = type(stored.teacher_training).model_fields
+        own = {key: chosen[key] for key in SAME_RESULT if key in chosen and key in known}
         chosen["teacher_training"] = stored.teacher_training.model_copy(update=own)
     chosen |= {"run_dir": folder, "resume": None, "restart": False}
     continued: Config = stored.model_copy(update=chosen)

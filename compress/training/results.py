@@ -138,10 +138,25 @@ def read_predictions(folder: Path, label: str) -> tuple[NDArray[np.float32], NDA
     Raises:
         InputError: Missing or damaged.
     """
+    validation, test = _arrays(folder, label, "val_logits", "test_logits")
+    return validation, test
+
+
+def read_test_labels(folder: Path, label: str) -> NDArray[np.int64]:
+    """The labels of the test images, as they stand beside a student's answers to them.
+
+    Raises:
+        InputError: Missing or damaged.
+    """
+    (labels,) = _arrays(folder, label, "test_labels")
+    return labels.astype(np.int64)
+
+
+def _arrays(folder: Path, label: str, *names: str) -> list[NDArray[Any]]:
     path = folder / PREDICTIONS / f"{label}.npz"
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays["val_logits"], arrays["test_logits"]
+            return [arrays[name] for name in names]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path} is missing or damaged: {error}") from error
 

@@ -126,3 +126,10 @@ def test_what_it_is_asked_must_be_one_of_its_jobs(
     finished = run(checkout, *arguments)
     assert finished.returncode == 2
     assert "recipes MINUTES" in finished.stderr or "pack DATA TEACHERS" in finished.stderr
+
+
+def test_a_folder_that_is_not_there_is_not_packed(checkout: Path, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    finished = run(checkout, "pack", str(tmp_path / "data"), str(tmp_path / "teachrs"))
+    assert finished.returncode == 2
+    assert not (checkout / ".gpu").exists()

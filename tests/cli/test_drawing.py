@@ -44,6 +44,12 @@ def test_a_result_stands_without_its_pictures(run: Path) -> None:
     assert _draw(run, tensorboard=False).startswith("without pictures: cannot write ")
 
 
+def test_a_result_stands_without_its_event_files(run: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (run / "tensorboard").write_text("in the way")
+    assert _draw(run, tensorboard=True).startswith("without pictures: cannot write ")
+
+
 def test_event_files_are_written_where_asked_for(run: Path) -> None:
     pytest.importorskip("tensorboard")
     _draw(run, tensorboard=True)

@@ -244,7 +244,7 @@ def test_what_the_baseline_lacks_is_said_before_what_was_not_timed() -> None:
     ("before", "now", "said"),
     [
         ("NVIDIA T4", "NVIDIA T4", ""),
-        ("NVIDIA T4", "NVIDIA A10", "another accelerator"),
+        ("NVIDIA T4", "NVIDIA A10", "another GPU"),
         (None, None, "one that is not known (unknown, this is unknown)"),
     ],
 )
@@ -258,3 +258,8 @@ def test_times_of_a_gpu_compare_with_those_of_the_same_alone(
     found = incomparable(of(now), of(before))
     assert said in found
     assert bool(found) == bool(said)
+
+
+def test_accelerators_that_nobody_can_name_compare() -> None:
+    one, other = (record(row(), provider="CoreMLExecutionProvider") for _ in range(2))
+    assert incomparable(one, other) == ""

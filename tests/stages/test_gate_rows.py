@@ -90,3 +90,15 @@ def test_only_the_counterparts_of_a_baseline_are_measured(tmp_path: Path) -> Non
     assert compared(max_top1_regression=1, precision=["int8"]) == ["small int8"]
     limits = config(max_latency_regression=1)
     assert gate_rows.compared(limits, [], before, renamed=False) == []
+
+
+def test_the_float_form_of_a_model_may_stand_under_another_name(tmp_path: Path) -> None:
+    """Of two exports of one model that share it: it is a row of the first."""
+    made_of: dict[str, Any] = {"name": "small", "weights_sha256": "5" * 64}
+    for folder, gain in (("a", 1.0), ("b", 0.5)):
+        place = tmp_path / folder / "small"
+        write_classifier(place / "model.onnx", **made_of)
+        write_classifier(place / "model.int8.onnx", precision="int8", gain=gain, **made_of)
+    found = collect([Reference(target=str(tmp_path / folder)) for folder in "ab"])[0]
+    only: dict[str, Any] = {"student": ["b/small"], "max_quant_drop": 0}
+    assert needed(found, **only) == ["a/small fp32", "b/small int8"]

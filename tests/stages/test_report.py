@@ -71,7 +71,8 @@ def test_teacher_student_and_control_are_told_of_in_that_order(run: Path) -> Non
 def test_automatic_choices_are_written_for_people(run: Path) -> None:
     manifest = json.loads((run / MANIFEST).read_text())
     chosen = {"dtype": "bfloat16", "channels_last": True, "compiled": False, "calls": 0}
-    pins = [{"name": "resnet56", "options": {"model": "resnet56"}}, {"name": "other"}]
+    named = {"name": "resnet56", "options": {"model": "resnet56"}}
+    pins = [named, {"name": "other", "options": {}, "foreign": False}]
     manifest["choices"] = {"format of a": chosen, "teacher": pins, "threads": 2}
     (run / MANIFEST).write_text(json.dumps(manifest))
     assert read(run).choices == {

@@ -278,8 +278,8 @@ def test_a_run_of_a_version_with_fewer_options_goes_on(tmp_path: Path) -> None:
     assert finished_record(tmp_path, config, Silent()) == tmp_path / "record.json"
     flags = {"resume": str(tmp_path), "sync_batchnorm": False, "augmentation": {"cutmix": "0"}}
     assert resumed(build(DistillConfig, flags), flags, "distill") == config
-    other = build(DistillConfig, {**same, "ensemble": True})
-    with pytest.raises(ConfigError, match=r"options: --ensemble is false in the run, true now$"):
+    other = build(DistillConfig, {**same, "sync_batchnorm": True})
+    with pytest.raises(ConfigError, match=r"--sync-batchnorm is false in the run, true now$"):
         open_run(tmp_path, "r", other, "distill", World())
 
 
