@@ -15,7 +15,10 @@ class Progress(Protocol):
         ...
 
     def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
-        """Count `amount` units done, `images` images seen, and show the newest figures."""
+        """Count `amount` units done, `images` images seen, and show the newest figures.
+
+        Of a task that counts images, a first call without any tells what was done of it before.
+        """
         ...
 
     def finish(self, summary: str = "") -> None:

@@ -9,6 +9,7 @@ class Notes(Silent):
     def __init__(self) -> None:
         self.notes: list[str] = []
         self.started: list[str] = []
+        self.finished: list[str] = []
 
     def note(self, text: str) -> None:
         """Keep a note."""
@@ -17,6 +18,10 @@ class Notes(Silent):
     def start(self, task: str, *, total: int, unit: str) -> None:
         """Keep the task's name."""
         self.started.append(f"{task}: {total} {unit}")
+
+    def finish(self, summary: str = "") -> None:
+        """Keep the line that stays."""
+        self.finished.append(summary)
 
     @property
     def text(self) -> str:

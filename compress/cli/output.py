@@ -136,8 +136,10 @@ def deliver_training(
     """
     deliver(record, json=json, table=table)
     if speaks() and record.diverged:
+        first, *others = record.diverged
+        more = f" (and {len(others)} more)" if others else ""
         raise UnusableError(
-            "; ".join(map(str, record.diverged)),
+            f"{first}{more}",
             hint=f"the run {record.run} is complete without; a smaller --learning-rate may do, or "
             "--amp off",
         )

@@ -90,7 +90,8 @@ class RunEntry(Part):
         command: What made it.
         data: Name or folder of the data.
         begun: Local time, ISO 8601.
-        epochs_done: Of the student that is furthest.
+        epochs_done: Averaged over the students to be trained, rounded down; without those known to
+            have diverged, and those to come where another version planned the run.
         epochs: Asked for.
         best: The student with the best validation top-1, once complete.
         top1: That student's test top-1; a fraction.

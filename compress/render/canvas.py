@@ -12,6 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 
+from compress.records.distill import StudentRow
+from compress.records.families import families
+
 Format = Literal["png", "svg"]
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#5b3fa0", "#8c6d31")
@@ -68,6 +71,12 @@ class Shade:
         kinds = CONTROL_DASHES if control else STUDENT_DASHES
         return kinds[self.turn % len(kinds)]
 
+    def dots(self, *, control: bool) -> Dashes:
+        """Of lines that are only by the way: dotted, sparsely for controls, in groups by turn."""
+        gap = 4.0 if control else 1.65
+        before = self.turn % len(MARKS)
+        return (0, (1.0, gap) * before + (1.0, 3 * gap)) if before else (0, (1.0, gap))
+
 
 def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, Shade]:
     """A shade per name; the control of one student takes its colour, any others are grey.
@@ -84,6 +93,26 @@ def shades(students: Sequence[str], controls: Sequence[str] = ()) -> dict[str, S
     shared = [name for name in own if own[name] not in found]
     greys = {name: Shade(GREYS[n % len(GREYS)], n) for n, name in enumerate(shared)}
     return found | {name: greys.get(name) or found[own[name]] for name in own}
+
+
+def run_shades(rows: Sequence[StudentRow]) -> dict[str, Shade]:
+    """A shade for each kind of model of a run, the same in all figures that show some of them.
+
+    Args:
+        rows: All of one run; controls are drawn as such only beside students.
+
+    Returns:
+        By label without its seed.
+    """
+    names = families(rows)
+    controls = {names[row.label] for row in rows if row.role == "control"}
+    if not any(row.role == "student" for row in rows):
+        controls = set()
+    kinds = list(dict.fromkeys(names.values()))
+    return shades(
+        [name for name in kinds if name not in controls],
+        [name for name in kinds if name in controls],
+    )
 
 
 def legend(figure: Figure, axes: Axes, *, most_columns: int = 2) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
@@ -57,8 +58,8 @@ def page(record: ReportRecord) -> str:
             for number, run in enumerate(runs, start=1)
         )
         parts.append(f"<nav><ol>{items}</ol></nav>")
-        parts.append(_sheet(report_sheets.comparison(runs)))
-        parts.append(_figures(overview_figures(runs, "svg")))
+        parts.append(_sheet(report_sheets.comparison(runs), 2))
+        parts.append(_figures(overview_figures(runs, "svg"), 3))
     for number, run in enumerate(runs, start=1):
         parts += _run(run, number, alone=len(runs) == 1)
     parts.append(f"<footer>Made by compress {escape(record.version)}.</footer>")
@@ -73,42 +74,47 @@ def page(record: ReportRecord) -> str:
 
 
 def _run(run: RunReport, number: int, *, alone: bool) -> Iterator[str]:
+    """What is known of a run; its sections are one level below the heading it stands under."""
+    level = 2 if alone else 3
     if not alone:
         yield f'<h2 id="run-{number}">{number}: {escape(run.result.run)}</h2>'
     yield f'<p class="soft">{escape(report_words.subtitle(run))}</p>'
     yield _list(report_words.headlines(run))
     yield _list(run.notes, kind="note")
+    yield _heading("Results", level)
     for sheet in (
         report_sheets.over_seeds(run),
         report_sheets.accuracy(run),
         report_sheets.cost(run),
         report_sheets.ensembles(run),
     ):
-        yield _sheet(sheet)
-    yield _figures(run_figures(run, "svg"))
+        yield _sheet(sheet, level + 1)
+    yield _heading("Curves", level)
+    yield _figures(run_figures(run, "svg"), level + 1)
     for answers in run.answers:
-        yield from _answers(answers, run)
-    sheets = "".join(_sheet(sheet, words=True) for sheet in report_sheets.provenance(run))
-    yield f"<h3>Where it comes from</h3><details><summary>inputs and machine</summary>{sheets}"
-    yield "</details>"
+        yield from _answers(answers, run, level)
+    sheets = "".join(_sheet(sheet, level + 1) for sheet in report_sheets.provenance(run))
+    yield _heading("Where it comes from", level)
+    yield f"<details><summary>inputs and machine</summary>{sheets}</details>"
 
 
-def _answers(answers: Answers, run: RunReport) -> Iterator[str]:
+def _answers(answers: Answers, run: RunReport, level: int) -> Iterator[str]:
     """One model in detail; controls are in the tables and curves only."""
     if answers.role == "control":
         return
     figure = confusion_figure(answers, run, "svg")
-    yield f"<h3>{escape(figure.title.removeprefix('Confusion of '))}</h3>"
+    yield _heading(figure.title.removeprefix("Confusion of "), level)
     words = report_words.agreement_words(answers)
     if words:
         yield f"<p>{escape(words)}</p>"
     classes = ""
     if answers.classes:
         sheet, long = report_sheets.class_changes(answers)
-        classes = _sheet(sheet, shown=MOST_CHANGED if long else None)
-    yield f'<div class="figures">{_figure(figure, title="Confusion")}<div>{classes}</div></div>'
+        classes = _sheet(sheet, level + 1, shown=MOST_CHANGED if long else None)
+    shown = _figure(figure, level + 1, title="Confusion")
+    yield f'<div class="figures">{shown}<div>{classes}</div></div>'
     if answers.disagreements:
-        yield f"<h4>{SAMPLES_TITLE}</h4>"
+        yield _heading(SAMPLES_TITLE, level + 1)
         yield f'<p class="note">{SAMPLES_NOTE}</p>'
         samples = "".join(_sample(one) for one in answers.disagreements)
         yield f'<ul class="samples">{samples}</ul>'
@@ -144,42 +150,54 @@ def _marked(text: str) -> str:
     return escape(text)
 
 
-def _sheet(sheet: Sheet | None, *, words: bool = False, shown: int | None = None) -> str:
+def _heading(text: str, level: int) -> str:
+    """A heading of what is outlined at this level; no level may be left out."""
+    return f"<h{level}>{escape(text)}</h{level}>"
+
+
+def _sheet(sheet: Sheet | None, level: int, *, shown: int | None = None) -> str:
     """A table in a box that scrolls sideways on its own.
 
     Args:
         sheet: What it holds; None is nothing.
-        words: Whether cells hold words to be folded, not numbers.
+        level: Of its heading.
         shown: Show this many rows, half from the top and half from the end, and fold all away.
     """
     if sheet is None:
         return ""
-    title = f"<h4>{escape(sheet.title)}</h4>"
+    title = _heading(sheet.title, level)
     note = "".join(f'<p class="note">{escape(line)}</p>' for line in sheet.note.splitlines())
     if shown is None:
-        return title + _table(sheet, sheet.rows, words=words) + note
-    half = shown // 2
-    some = _table(sheet, sheet.rows[:half] + sheet.rows[-half:], words=words)
-    everything = _table(sheet, sheet.rows, words=words)
-    count = len(sheet.rows)
+        return title + _table(sheet, sheet.title) + note
+    half, count = shown // 2, len(sheet.rows)
+    ends = replace(sheet, rows=sheet.rows[:half] + sheet.rows[-half:])
+    some = _table(ends, sheet.title)
+    everything = _table(sheet, f"{sheet.title}, all {count}")
     return (
         f'{title}<p class="note">The {half} lowest and the {half} highest of {count}.</p>{some}'
         f"{note}<details><summary>all {count}</summary>{everything}</details>"
     )
 
 
-def _table(sheet: Sheet, rows: Sequence[Sequence[str]], *, words: bool) -> str:
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in sheet.heads)
+def _table(sheet: Sheet, name: str) -> str:
+    """The box can be reached and scrolled by keyboard, and is announced by its name."""
+    kinds = [' class="words"' if 0 < n < sheet.words else "" for n in range(len(sheet.heads))]
+    head = "".join(
+        f'<th scope="col"{kind}>{escape(one)}</th>'
+        for one, kind in zip(sheet.heads, kinds, strict=True)
+    )
     body = "".join(
         f'<tr><th scope="row">{_foldable(row[0])}</th>'
-        + "".join(f"<td>{_marked(cell)}</td>" for cell in row[1:])
+        + "".join(
+            f"<td{kind}>{_marked(cell)}</td>" for cell, kind in zip(row[1:], kinds[1:], strict=True)
+        )
         + "</tr>"
-        for row in rows
+        for row in sheet.rows
     )
-    kind = ' class="words"' if words else ""
+    label = escape(name, quote=True)
     return (
-        f'<div class="scroll"><table{kind}><thead><tr>{head}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{label}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
@@ -188,17 +206,23 @@ def _foldable(name: str) -> str:
     return escape(name).replace("_", "_<wbr>").replace("-", "-<wbr>")
 
 
-def _figures(figures: Sequence[Figure]) -> str:
-    inside = "".join(_figure(figure) for figure in figures)
+def _figures(figures: Sequence[Figure], level: int) -> str:
+    inside = "".join(_figure(figure, level) for figure in figures)
     return f'<div class="figures">{inside}</div>'
 
 
-def _figure(figure: Figure, title: str | None = None) -> str:
-    """An SVG as an image of its own: names inside it cannot clash with those of another."""
+def _figure(figure: Figure, level: int, title: str | None = None) -> str:
+    """An SVG as an image of its own: names inside it cannot clash with those of another.
+
+    Args:
+        figure: The picture.
+        level: Of its heading.
+        title: Above it instead of its own.
+    """
     content = base64.b64encode(figure.content).decode("ascii")
     alternative = escape(f"{figure.title}. {figure.caption}", quote=True)
     return (
-        f"<figure><h4>{escape(title or figure.title)}</h4>"
+        f"<figure>{_heading(title or figure.title, level)}"
         f'<img alt="{alternative}" src="data:image/svg+xml;base64,{content}">'
         f"<figcaption>{escape(figure.caption)}</figcaption></figure>"
     )

@@ -10,7 +10,7 @@ body { margin: 0 auto; padding: 1rem clamp(.8rem, 3vw, 2.5rem) 3rem; max-width: 
 h1 { font-size: 1.6rem; margin: .5rem 0 0; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .2rem; padding-top: .8rem;
   border-top: 2px solid var(--ink); overflow-wrap: anywhere; }
-h3 { font-size: 1.1rem; margin: 2rem 0 .3rem; }
+h3 { font-size: 1.1rem; margin: 1.6rem 0 .3rem; }
 h4 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 p, ul { margin: .3rem 0 .8rem; max-width: 75ch; }
 ul { padding-left: 1.2rem; }
@@ -26,14 +26,14 @@ thead th { vertical-align: bottom; white-space: normal; border-bottom: 2px solid
   font-weight: 600; }
 tbody th { font-weight: 600; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--paper); }
-table.words td { text-align: left; white-space: normal; overflow-wrap: anywhere; }
-table.words th { text-align: left; }
+th.words, td.words { text-align: left; }
+td.words { min-width: 6rem; white-space: normal; overflow-wrap: anywhere; }
 .good { color: var(--good); } .bad { color: var(--bad); font-weight: 600; }
 .noise { color: var(--noise); }
 .figures { display: grid; gap: 1.2rem 2rem; margin: .6rem 0;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
 figure { margin: 0; max-width: 36rem; }
-figure h4 { margin-top: .4rem; }
+figure h3, figure h4 { margin-top: .4rem; }
 figure img { display: block; width: 100%; height: auto; }
 .samples { display: grid; gap: .9rem; margin: .6rem 0; padding: 0; list-style: none;
   max-width: none; grid-template-columns: repeat(auto-fill, minmax(8.6rem, 1fr)); }

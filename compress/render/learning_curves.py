@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from compress.records.distill import StudentRow
 from compress.records.families import families
 from compress.records.run import EpochRecord
-from compress.render.canvas import STYLE, Dashes, Format, Shade, legend, rendered, shades, single
+from compress.render.canvas import STYLE, Format, Shade, legend, rendered, run_shades, single
 
 
 def training_loss(
@@ -73,10 +73,7 @@ def _panel_of(
     draw: Draw, epochs: Sequence[EpochRecord], rows: Sequence[StudentRow]
 ) -> Callable[[Axes], None]:
     lines = _lines(epochs, rows)
-    looks = shades(
-        [name for name, control, *_ in lines if not control],
-        [name for name, control, *_ in lines if control],
-    )
+    looks = run_shades(rows)  # not of those with lines: other figures show other models
 
     def panel(axes: Axes) -> None:
         draw(axes, lines, looks)
@@ -97,11 +94,12 @@ def _draw_lines(
     """Means over seeds as lines, controls dashed, with the range over seeds shaded."""
     for name, control, numbers, seeds in lines:
         values = np.array([[value(one) for one in seed] for seed in seeds])
+        look = looks[name]
         axes.plot(
             numbers,
             values.mean(axis=0),
-            color=looks[name].color,
-            linestyle=_faint(control) if faint else looks[name].dashes(control=control),
+            color=look.color,
+            linestyle=look.dots(control=control) if faint else look.dashes(control=control),
             linewidth=1.0 if faint else 1.6,
             marker="o" if len(numbers) < 3 else None,
             label=None if faint else name,
@@ -111,15 +109,10 @@ def _draw_lines(
                 numbers,
                 values.min(axis=0),
                 values.max(axis=0),
-                color=looks[name].color,
+                color=look.color,
                 alpha=0.15,
                 linewidth=0,
             )
-
-
-def _faint(control: bool) -> Dashes:
-    """Dotted, for what is only by the way."""
-    return (0, (1, 4)) if control else ":"
 
 
 def _training_loss(axes: Axes, lines: Lines, looks: dict[str, Shade]) -> None:

@@ -19,6 +19,7 @@ REFRESHES_PER_SECOND = 4
 """Few, since the thread that draws takes its time from the cores that train."""
 
 EPOCH = re.compile(r"\bepoch (\d+)/(\d+)")
+BAR_WIDTH = 12
 ACCURACIES = ("top1", "agreement", "accuracy")
 
 
@@ -107,7 +108,8 @@ class Bar:
     def __init__(self, stream: TextIO) -> None:
         self._console = Console(file=stream, force_terminal=True, highlight=False)
         self._live: RichProgress | None = None
-        self._images = 0
+        self._images = self._total = 0
+        self._fresh = True
         self._pace = _Pace()
 
     def __enter__(self) -> Self:
@@ -125,12 +127,13 @@ class Bar:
     def start(self, task: str, *, total: int, unit: str) -> None:
         """Draw a new bar in the place of the last."""
         self._stop()
-        self._images = 0
+        self._images, self._total, self._fresh = 0, total, True
         self._pace.start(task, time.monotonic())
         fixed = Column(no_wrap=True)
         self._live = RichProgress(
             _Name(table_column=Column(no_wrap=True, overflow="ellipsis")),
-            BarColumn(bar_width=12, table_column=fixed),
+            # of a line that is too long the bar alone gets shorter: all else says something
+            BarColumn(bar_width=None, table_column=Column(max_width=BAR_WIDTH)),
             _Share(table_column=fixed),
             _Figures(table_column=Column(no_wrap=True, overflow="ellipsis")),
             _Rate(unit, table_column=fixed),
@@ -140,15 +143,19 @@ class Bar:
             transient=True,
             redirect_stdout=False,
         )
-        self._live.add_task(task, total=total or None, figures={}, images=0)
+        self._live.add_task(task, total=total or None, figures={}, images=0, before=0)
         self._live.start()
 
     def advance(self, amount: int = 1, *, images: int = 0, **figures: float) -> None:
-        """Move the bar on."""
+        """Move the bar on; a task that begins with no images goes on from where it was left."""
         if self._live is None:
             return
         self._images += images
         task = self._live.task_ids[0]
+        fresh, self._fresh = self._fresh, False
+        if fresh and amount and self._total and not images:
+            self._pace.skip(amount / self._total)
+            self._live.update(task, before=amount)
         if figures:
             self._live.update(task, advance=amount, images=self._images, figures=figures)
         else:
@@ -173,6 +180,7 @@ class _Pace:
         self._single = True
         self._epoch = self._epochs = 0
         self._began = 0.0
+        self._share = 1.0  # of the epoch, that is done since it began here
         self._mean: float | None = None
         self._seen = 0
 
@@ -183,22 +191,27 @@ class _Pace:
         if found is None:
             return
         epoch, epochs = int(found[1]), int(found[2])
-        if epochs == self._epochs and epoch == self._epoch + 1:
+        if epochs != self._epochs or epoch != self._epoch + 1:
+            self._mean, self._seen = None, 0
+        elif self._share == 1:
             took = now - self._began
             self._seen += 1
             mean = took if self._mean is None else self._mean
             self._mean = mean + (took - mean) / self._seen
-        else:
-            self._mean, self._seen = None, 0
-        self._epoch, self._epochs, self._began = epoch, epochs, now
+        self._epoch, self._epochs, self._began, self._share = epoch, epochs, now, 1.0
+
+    def skip(self, share: float) -> None:
+        """Note that a share of the task that just began, from 0 to 1, was done long before."""
+        if not self._single and share < 1:
+            self._share = 1 - share
 
     def left(self, task_left: float, now: float) -> float:
         """Seconds until the last epoch ends, when the running task needs `task_left` more."""
         if self._single:
             return task_left
         later = self._epochs - self._epoch
-        epoch = self._mean if self._mean is not None else now - self._began + task_left
-        return task_left + later * epoch
+        whole = (now - self._began + task_left) / self._share
+        return task_left + later * (whole if self._mean is None else self._mean)
 
 
 class _Name(ProgressColumn):
@@ -226,8 +239,9 @@ class _Rate(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         images, total = task.fields["images"], int(task.total or 0)
-        if images and task.completed:
-            text = f"{images / task.completed * (task.speed or 0):,.0f} img/s"
+        done = task.completed - task.fields["before"]
+        if images and done:
+            text = f"{images / done * (task.speed or 0):,.0f} img/s"
         elif self._unit == "byte":
             of = f" of {size(total)}" if total else ""
             text = f"{size(task.completed)}{of}  {size(task.speed or 0)}/s"

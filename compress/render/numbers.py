@@ -7,12 +7,17 @@ ABSENT = "-"
 
 def percent(fraction: float | None, digits: int = 2) -> str:
     """A fraction of 1 in per cent without the sign: 0.9339 is `93.39`; None is `-`."""
-    return ABSENT if fraction is None else f"{100 * fraction:.{digits}f}"
+    return ABSENT if fraction is None else f"{_hundredths(fraction, digits):.{digits}f}"
 
 
 def points(difference: float | None, digits: int = 2) -> str:
     """A difference of fractions in percentage points with its sign: 0.0042 is `+0.42`."""
-    return ABSENT if difference is None else f"{100 * difference:+.{digits}f}"
+    return ABSENT if difference is None else f"{_hundredths(difference, digits):+.{digits}f}"
+
+
+def _hundredths(fraction: float, digits: int) -> float:
+    """100 times as much, rounded; what rounds to nothing from below has no minus: no `-0.00`."""
+    return round(100 * fraction, digits) + 0.0
 
 
 def percent_range(low: float, high: float) -> str:

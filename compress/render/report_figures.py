@@ -1,13 +1,14 @@
 """The figures of a report: which there are, what they are called, and what they show."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compress.records.distill import DistillRecord
+from compress.records.families import families
 from compress.records.report import Answers, RunReport
 from compress.render import learning_curves, plots
-from compress.render.canvas import Format
+from compress.render.canvas import INK, Format, Shade, run_shades
 from compress.render.report_data import by_data
 
 
@@ -31,6 +32,7 @@ class Figure:
 def run_figures(run: RunReport, image: Format) -> list[Figure]:
     """Curves, accuracy against cost, and reliability of a run."""
     figures = []
+    looks = run_shades(run.rows)
     if run.epochs:
         drawn = (run.epochs, run.rows, image)
         figures += [
@@ -60,8 +62,8 @@ def run_figures(run: RunReport, image: Format) -> list[Figure]:
             "Accuracy against cost",
             "Test top-1 over multiply-accumulates per image. Star: teacher; hollow: controls. "
             "Bars: 95% intervals, or least and most over seeds. Models of equal cost are set "
-            "side by side.",
-            plots.accuracy_against_macs(_points(run), image),
+            "side by side around it.",
+            plots.accuracy_against_macs(_points(run), image, looks),
         )
     )
     if run.answers:
@@ -71,8 +73,11 @@ def run_figures(run: RunReport, image: Format) -> list[Figure]:
                 "Reliability",
                 "How often answers of a given confidence are right: on the dotted line, "
                 "confidence can be taken at its word; below it, the model is overconfident. "
-                "Bigger dots hold more test images.",
-                plots.reliability([(_name(one, run), one) for one in run.answers], image),
+                "Bigger dots hold more test images; "
+                f"those of fewer than {plots.LEAST_IMAGES} are hollow, and no line leads there.",
+                plots.reliability(
+                    [(_name(one, run), _shade(one, run, looks), one) for one in run.answers], image
+                ),
             )
         )
     return figures
@@ -94,7 +99,8 @@ def overview_figures(runs: Sequence[RunReport], image: Format) -> list[Figure]:
         Figure(
             f"overview-{place}",
             f"{shared.data}: accuracy against cost, all runs",
-            "Test top-1 over multiply-accumulates per image, models by number of their run.",
+            "Test top-1 over multiply-accumulates per image, models by number of their run. "
+            "Its colours and marks are its own: the figures of each run have others.",
             plots.accuracy_against_macs(_points_of_all(shared.runs), image),
         )
         for place, shared in enumerate(by_data(runs), start=1)
@@ -122,6 +128,12 @@ def _points(run: RunReport, prefix: str = "") -> list[plots.Point]:
     if isinstance(run.result, DistillRecord):
         return [plots.teacher_point(run.result), *points]
     return points
+
+
+def _shade(answers: Answers, run: RunReport, looks: Mapping[str, Shade]) -> Shade:
+    """The shade of a model's kind; ink for a teacher, and for what is in no row."""
+    kind = None if answers.role == "teacher" else families(run.rows).get(answers.label)
+    return looks[kind] if kind else Shade(INK)
 
 
 def _name(answers: Answers, run: RunReport) -> str:

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from PIL import Image
 
@@ -92,7 +93,7 @@ def _classes(answers: Answers) -> Iterator[str]:
     half, count = MOST_CHANGED // 2, len(sheet.rows)
     yield from (f"The {half} lowest and the {half} highest of {count}:", "")
     ends = sheet.rows[:half] + sheet.rows[-half:]
-    yield from _sheet(Sheet(sheet.title, sheet.heads, ends, sheet.note))
+    yield from _sheet(replace(sheet, rows=ends))
     yield from (f"<details><summary>all {count}</summary>", "")
     yield from (*_table(sheet), "", "</details>", "")
 
@@ -147,7 +148,8 @@ def _sheet(sheet: Sheet | None) -> Iterator[str]:
 
 def _table(sheet: Sheet) -> Iterator[str]:
     yield f"| {' | '.join(plain(head) for head in sheet.heads)} |"
-    yield f"|{'|'.join([' --- ', *[' ---: '] * (len(sheet.heads) - 1)])}|"
+    numbers = len(sheet.heads) - sheet.words
+    yield f"|{'|'.join([' --- '] * sheet.words + [' ---: '] * numbers)}|"
     for row in sheet.rows:
         yield f"| {' | '.join(plain(cell) for cell in row)} |"
 

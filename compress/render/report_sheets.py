@@ -1,11 +1,11 @@
 """The tables of a report, before they become HTML or Markdown."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
-from compress.records.report import Answers, RunReport
+from compress.records.report import Answers, ClassRow, RunReport
 from compress.render.gains import ONE_SEED, gain_of_ensemble, gain_of_row, gain_over_seeds
 from compress.render.numbers import (
     ABSENT,
@@ -24,6 +24,10 @@ from compress.render.tables.train import NOTES as TRAIN_NOTES
 
 MOST_CHANGED = 12
 """Rows of the short table of classes; the long one holds all."""
+KD_GAIN = "KD gain, points (95%)"
+MEAN_KD_GAIN = f"mean {KD_GAIN}"
+NUMBER = "no."
+NUMBER_NOTE = f"{NUMBER}: what the class is called in a confusion without names."
 SAMPLES_TITLE = "Where teacher and student differ"
 SAMPLES_NOTE = "The most confident mistakes first."
 
@@ -37,17 +41,20 @@ class Sheet:
         heads: Column heads; the first column holds names.
         rows: Cells of plain text, as many as heads.
         note: Below it.
+        words: How many columns from the left hold words, not numbers; at least that of names.
     """
 
     title: str
     heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    words: int = 1
 
 
 def accuracy(run: RunReport) -> Sheet:
     """How often teacher, students and controls are right."""
     result = run.result
+    heads: tuple[str, ...]
     heads = ("model", "test top-1, % (95%)", "last epoch", "validation", "training")
     if not isinstance(result, DistillRecord):
         rows = tuple((row.label, *_accuracies(row)) for row in run.rows)
@@ -69,8 +76,22 @@ def accuracy(run: RunReport) -> Sheet:
         )
         for row in in_order(run.rows)
     )
-    taught = ("KD gain, points (95%)", "agreement, %")
-    return Sheet("Accuracy", (*heads, *taught), (teacher, *students), distill_notes(result))
+    heads = (*heads, KD_GAIN, "agreement, %")
+    sheet = Sheet("Accuracy", heads, (teacher, *students), distill_notes(result))
+    return _where_said(sheet, KD_GAIN)
+
+
+def _where_said(sheet: Sheet, head: str) -> Sheet:
+    """The table, without the column of that head if no row has anything in it."""
+    place = sheet.heads.index(head)
+    said = any(row[place] != ABSENT for row in sheet.rows)
+    return sheet if said else _without(sheet, head)
+
+
+def _without(sheet: Sheet, head: str) -> Sheet:
+    place = sheet.heads.index(head)
+    heads, *rows = ((*row[:place], *row[place + 1 :]) for row in (sheet.heads, *sheet.rows))
+    return replace(sheet, heads=heads, rows=tuple(rows))
 
 
 def _accuracies(row: StudentRow) -> tuple[str, str, str, str]:
@@ -127,9 +148,9 @@ def over_seeds(run: RunReport) -> Sheet | None:
     """Means and standard deviations over seeds, where there are several."""
     if not run.result.summary:
         return None
-    return Sheet(
+    sheet = Sheet(
         "Over seeds",
-        ("model", "seeds", "test top-1, % mean ± sd", "last epoch", "mean KD gain, points (95%)"),
+        ("model", "seeds", "test top-1, % mean ± sd", "last epoch", MEAN_KD_GAIN),
         tuple(
             (
                 one.label,
@@ -141,6 +162,7 @@ def over_seeds(run: RunReport) -> Sheet | None:
             for one in run.result.summary
         ),
     )
+    return _where_said(sheet, MEAN_KD_GAIN)
 
 
 def ensembles(run: RunReport) -> Sheet | None:
@@ -169,28 +191,52 @@ def class_changes(answers: Answers) -> tuple[Sheet, bool]:
     Returns:
         The table with all classes, and whether it is longer than a reader wants at first.
     """
-    taught = [one for one in answers.classes if one.teacher_top1 is not None]
     long = len(answers.classes) > MOST_CHANGED
+    sheet = _by_class(answers)
+    if all(one.name == str(n) for n, one in enumerate(answers.classes)):
+        return _without(sheet, NUMBER), long
+    return replace(sheet, note=f"{sheet.note}\n{NUMBER_NOTE}".strip()), long
+
+
+def _by_class(answers: Answers) -> Sheet:
+    taught = [n for n, one in enumerate(answers.classes) if one.teacher_top1 is not None]
+    heads: tuple[str, ...] = ("class", "most often taken for", NUMBER, "images")
     if not taught:
-        lowest = sorted(answers.classes, key=lambda one: one.top1)
-        alone = tuple((one.name, str(one.images), percent(one.top1, 1)) for one in lowest)
-        return Sheet("Accuracy by class", ("class", "images", "top-1, %"), alone), long
-    ordered = sorted(taught, key=lambda one: one.top1 - (one.teacher_top1 or 0.0))
+        lowest = sorted(range(len(answers.classes)), key=lambda n: answers.classes[n].top1)
+        alone = tuple(
+            (*_class_cells(n, answers), percent(answers.classes[n].top1, 1)) for n in lowest
+        )
+        return Sheet("Accuracy by class", (*heads, "top-1, %"), alone, words=2)
+    changes = {n: _change(answers.classes[n]) for n in taught}
     rows = tuple(
         (
-            one.name,
-            str(one.images),
-            percent(one.teacher_top1, 1),
-            percent(one.top1, 1),
-            points(one.top1 - (one.teacher_top1 or 0.0), 1),
-            str(one.lost),
-            str(one.won),
+            *_class_cells(n, answers),
+            percent(answers.classes[n].teacher_top1, 1),
+            percent(answers.classes[n].top1, 1),
+            points(changes[n], 1),
+            str(answers.classes[n].lost),
+            str(answers.classes[n].won),
         )
-        for one in ordered
+        for n in sorted(taught, key=changes.__getitem__)
     )
-    heads = ("class", "images", "teacher, %", "student, %", "change", "lost", "won")
+    heads = (*heads, "teacher, %", "student, %", "change", "lost", "won")
     note = "lost: images only the teacher gets right; won: only the student."
-    return Sheet("Changes by class", heads, rows, note), long
+    return Sheet("Changes by class", heads, rows, note, words=2)
+
+
+def _change(one: ClassRow) -> float:
+    return one.top1 - (one.teacher_top1 or 0.0)
+
+
+def _class_cells(number: int, answers: Answers) -> tuple[str, str, str, str]:
+    """Name, most frequent wrong answer, number and images of a class."""
+    one, counts = answers.classes[number], answers.confusion[number]
+    wrong = [n for n in range(len(counts)) if n != number and counts[n]]
+    if not wrong:
+        return one.name, ABSENT, str(number), str(one.images)
+    other = max(wrong, key=counts.__getitem__)
+    taken = f"{answers.classes[other].name}, {percent(counts[other] / sum(counts), 1)}%"
+    return one.name, taken, str(number), str(one.images)
 
 
 def provenance(run: RunReport) -> list[Sheet]:
@@ -209,16 +255,17 @@ def provenance(run: RunReport) -> list[Sheet]:
             "Inputs",
             ("input", "source", "sha256"),
             tuple((name, one.source, one.sha256) for name, one in run.inputs.items()),
+            words=3,
         ),
-        Sheet("Chosen automatically", ("what", "choice"), tuple(run.choices.items())),
-        Sheet("Machine", ("what", "value"), tuple(facts)),
+        Sheet("Chosen automatically", ("what", "choice"), tuple(run.choices.items()), words=2),
+        Sheet("Machine", ("what", "value"), tuple(facts), words=2),
     ]
     return [sheet for sheet in sheets if sheet.rows]
 
 
 def comparison(runs: Sequence[RunReport]) -> Sheet:
     """The students of several runs below each other; means where a run has several seeds."""
-    heads = ("run: model", "data", "test top-1, %", "KD gain, points (95%)", "parameters", "MACs")
+    heads = ("run: model", "data", "test top-1, %", KD_GAIN, "parameters", "MACs")
     data = {number: shared.data for shared in by_data(runs) for number, _ in shared.runs}
     rows = tuple(
         (f"{number}: {cells[0]}", data[number], *cells[1:])
@@ -228,7 +275,7 @@ def comparison(runs: Sequence[RunReport]) -> Sheet:
     note = "Ranges are 95% intervals; ± is one sd over seeds."
     if any(row.kd_gain is not None for run in runs if not run.result.summary for row in run.rows):
         note += f"\n{ONE_SEED}."
-    return Sheet("All runs", heads, rows, note)
+    return _where_said(Sheet("All runs", heads, rows, note, words=2), KD_GAIN)
 
 
 def _compared(run: RunReport) -> list[tuple[str, str, str, str, str]]:

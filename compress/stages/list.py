@@ -6,11 +6,14 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from compress.cache import cache_folder
 from compress.config import recipes
+from compress.config.distill import DistillConfig, plan_students
 from compress.config.list import ListConfig
 from compress.config.specs import LossTerm
-from compress.errors import InputError
+from compress.errors import ConfigError, InputError
 from compress.locks import is_held
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow
@@ -22,12 +25,15 @@ from compress.records.list import (
     RecipeEntry,
     RunEntry,
 )
+from compress.records.run import EpochRecord, RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, MANIFEST, RECORD, RUNS, all_runs, read_epochs, read_manifest
 
 CLASSES = 10
 IMAGE_SIZE = 32
 """What models are counted at: CIFAR-10's."""
+DIVERGED = "diverged"
+"""As in training/results.py, which would bring torch along."""
 
 
 def list_choices(
@@ -189,13 +195,37 @@ def _run(folder: Path) -> RunEntry:
             "status": "interrupted" if stopped else manifest.status,
             "command": manifest.command,
             "data": manifest.config.get("data"),
-            "epochs_done": max((one.epoch for one in epochs), default=0),
+            "epochs_done": _epochs_done(folder, manifest, epochs),
             "epochs": asked if isinstance(asked, int) else None,
             "best": best.label if best else None,
             "top1": best.top1 if best else None,
             "reason": manifest.reason,
         }
     )
+
+
+def _epochs_done(folder: Path, manifest: RunManifest, epochs: Sequence[EpochRecord]) -> int:
+    """Epochs averaged over the students, but for those that were left out."""
+    done: dict[str, int] = {}
+    for one in epochs:
+        done[one.label] = max(one.epoch, done.get(one.label, 0))
+    if manifest.status == "complete":
+        return max(done.values(), default=0)
+    planned = _planned(manifest)
+    labels = planned if planned >= done.keys() else set(done)
+    diverged = {path.stem for path in (folder / DIVERGED).glob("*.json")}
+    counted = labels - diverged
+    return sum(done.get(label, 0) for label in counted) // len(counted) if counted else 0
+
+
+def _planned(manifest: RunManifest) -> set[str]:
+    """Who is to be trained in groups; empty for others, and where another version planned it."""
+    if manifest.command != "distill":
+        return set()  # all its models train at once
+    try:
+        return {plan.label for plan in plan_students(DistillConfig.model_validate(manifest.config))}
+    except (ValidationError, ConfigError):
+        return set()
 
 
 def _best(folder: Path, command: str) -> StudentRow | None:

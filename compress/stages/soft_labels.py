@@ -126,7 +126,7 @@ def _fill(
     filled = 0
     images = TrainingImages(splits.train, device=place.device, workers=config.workers)
     with polite_stop(place.progress.note, unit="view") as stop:
-        source = Teaching(stored, teacher, images, replace(place, stop=stop))
+        source = Teaching(stored, teacher, images, replace(place, stop=stop), views=config.views)
         for number in range(config.views):
             # a view of this turn alone: with its parameters it is larger than its answers
             filled += source.fill(_view(config, splits, number))

@@ -1,5 +1,6 @@
 """The source students learn from: stored answers, computed where they are missing."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -38,6 +39,7 @@ class Teaching:
         teacher: Computes missing ones; None where only the store is there.
         images: The training images.
         place: Where the students learn.
+        views: How many are filled, one after another; None where they are not counted.
     """
 
     def __init__(
@@ -46,11 +48,15 @@ class Teaching:
         teacher: Teacher | None,
         images: TrainingImages,
         place: Workplace,
+        *,
+        views: int | None = None,
     ) -> None:
         self.stored = stored
         self._teacher = teacher
         self._images = images
         self._place = place
+        self._views = views
+        self._rate = 0.0
         self._seconds_before = 0.0
         self._live: dict[bool, tuple[nn.Module, Normalize]] = {}
         self._taps: dict[bool, list[str]] = {}
@@ -114,11 +120,21 @@ class Teaching:
         return self._obtain(view)[1]
 
     def _obtain(self, view: View) -> tuple[NDArray[np.float16], bool]:
-        """A view's answers as stored, and whether they had to be computed."""
+        """A view's answers as stored, and whether they had to be computed, which is told."""
         if self._place.world.size > 1:
-            return self._together(view)
-        fill = None if self._teacher is None else (lambda: self._answer(view))
-        return self._stored(view, fill)
+            logits, filled = self._together(view)
+        else:
+            fill = None if self._teacher is None else (lambda: self._answer(view))
+            logits, filled = self._stored(view, fill)
+        if filled and self._place.world.main:
+            self._place.progress.note(f"{self._named(view)}: stored, {self._rate:.0f} images/s")
+        return logits, filled
+
+    def _named(self, view: View) -> str:
+        """A view as people are told of it."""
+        if self._views is None:
+            return f"soft labels of view {view.number}"
+        return f"view {view.number + 1}/{self._views}"
 
     def _stored(
         self, view: View, fill: Callable[[], NDArray[np.float32]] | None
@@ -135,11 +151,13 @@ class Teaching:
             raise ValueError("no teacher to ask")
         members = len(self._teacher.members)
         self._place.progress.start(
-            f"soft labels of view {view.number}", total=self._images.count * members, unit="image"
+            self._named(view), total=self._images.count * members, unit="image"
         )
+        begin = time.perf_counter()
         logits = self._teacher.answer(
             self._images, view, lambda done: self._place.progress.advance(done, images=done)
         )
+        self._rate = self._images.count / (time.perf_counter() - begin)
         self._place.progress.finish()
         return logits
 

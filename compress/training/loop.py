@@ -23,6 +23,8 @@ from compress.training.learner import Learner
 from compress.training.workplace import Workplace
 
 FIGURES_EVERY = 20
+NAMED = 4
+"""Models whose figures the line of an epoch names one by one; of more it tells the range."""
 Seen = TypeVar("Seen")
 LeaveOut = Callable[[Learner, DivergedError], None]
 """Told of a learner that diverged; may raise what it is told, and so end the training."""
@@ -132,6 +134,7 @@ def run_epochs(
     save: Callable[[Position], None],
     checkpoint_every: int,
     leave_out: LeaveOut = give_up,
+    heading: str = "",
     place: Workplace,
 ) -> None:
     """Train to the last epoch, from wherever the position is, or until nobody is left.
@@ -148,6 +151,7 @@ def run_epochs(
         save: Writes a checkpoint of the learners and the position.
         checkpoint_every: Steps between checkpoints inside an epoch; 0 is none.
         leave_out: Told of each learner whose loss, weights or answers are no numbers.
+        heading: Shown before the epoch that runs, with a space at its end: whose epochs they are.
         place: Where the learners are; `stop` is looked at after every epoch.
 
     Raises:
@@ -167,7 +171,7 @@ def run_epochs(
             for learner in learners:
                 learner.begin_epoch()
         seconds_before = {learner.label: learner.seconds for learner in learners}
-        progress.start(f"epoch {epoch + 1}/{epochs}", total=steps, unit="step")
+        progress.start(f"{heading}epoch {epoch + 1}/{epochs}", total=steps, unit="step")
         progress.advance(position.step)
         begin = time.perf_counter() - position.epoch_seconds
         dealt = images.batches(view, batch_size, start=position.step, share=world.share)
@@ -323,7 +327,12 @@ def _show(
 
 def _summary(records: Sequence[EpochRecord], epoch: int, epochs: int, rate: float) -> str:
     """The line that stays of an epoch."""
-    parts = [
+    shown = "  ".join(
         f"{record.label} loss {record.loss:.3f} val {record.val_top1:.2%}" for record in records
-    ]
-    return f"epoch {epoch}/{epochs}  {'  '.join(parts)}  {rate:.0f} images/s"
+    )
+    if len(records) > NAMED:
+        best = max(records, key=lambda record: record.val_top1)
+        worst = min(record.val_top1 for record in records)
+        between = f"{worst:.2%} to {best.val_top1:.2%}"
+        shown = f"{len(records)} models, val {between} (best {best.label})"
+    return f"epoch {epoch}/{epochs}  {shown}  {rate:.0f} images/s"

@@ -33,6 +33,8 @@ from compress.training.workplace import Workplace
 
 SMALLEST_SHARE = 2
 """Images of a step on one rank: of a single value BatchNorm has no variance to divide by."""
+NAMED = 3
+"""Students that a note names."""
 
 
 def check_batch(batch_size: int, *, images: int, world: World) -> None:
@@ -106,16 +108,25 @@ def train_students(
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
     hopes -= begun.diverged | {row.label for row in read_diverged(run, plans)}
     size = schedule.group or len(plans)
-    for group in groups_to_train(run, plans, begun, size=size, world=world):
+    groups = groups_to_train(run, plans, begun, size=size, world=world)
+    before = (len(plans) - sum(len(group.plans) for group in groups)) // size
+    for number, group in enumerate(groups, before + 1):
         labels = [plan.label for plan in group.plans]
         if world.agree(place.stop.requested):
             raise Interrupted(
                 f"stopped before {labels[0]}; what is trained is saved",
                 hint="the same command goes on from there",
             )
+        heading = ""
+        if before + len(groups) > 1:
+            heading = f"group {number}/{before + len(groups)} "
+            more = ", …" if len(labels) > NAMED else ""
+            place.progress.note(f"{heading.rstrip()}: {', '.join(labels[:NAMED])}{more}")
         who = labels[0] if len(labels) == 1 else f"training {len(labels)} students at once"
         with shortage_explained(who, SMALLER, fewer=_fewer(run, labels)):
-            log = _train_group(run, splits, group, schedule, images, source, log, place, hopes)
+            log = _train_group(
+                run, splits, group, schedule, images, source, log, place, hopes, heading
+            )
     if not world.main:
         return []
     for path in waiting_files(run.folder):
@@ -134,6 +145,7 @@ def _train_group(
     log: Sequence[EpochRecord],
     place: Workplace,
     hopes: set[str],
+    heading: str,
 ) -> list[EpochRecord]:
     """Train students side by side to their end.
 
@@ -147,6 +159,7 @@ def _train_group(
         log: Epochs of the groups before.
         place: Where to compute; `stop` ends the training after an epoch.
         hopes: Labels of all groups' students, who diverges is removed; without any nobody trains.
+        heading: Shown before each epoch; empty where all train at once.
 
     Returns:
         The log with this group's epochs.
@@ -202,6 +215,7 @@ def _train_group(
         save=save,
         checkpoint_every=schedule.checkpoint_every,
         leave_out=leave_out,
+        heading=heading,
         place=place,
     )
 

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 from rich.rule import Rule
 
-from compress.cli.output import all_of, deliver
-from compress.errors import InputError
+from compress.cli.output import all_of, deliver, deliver_training
+from compress.errors import InputError, UnusableError
+from compress.records.training import DivergedRow
+from tests.fake_run import record, student
 
 
 class Answer:
@@ -77,6 +79,28 @@ def test_every_step_is_taken_and_every_failure_told() -> None:
     with pytest.raises(OSError, match="no space left"):
         all_of(partial(step, 1), full, partial(step, 2))
     assert taken == [1, 2]
+
+
+@pytest.mark.parametrize(("count", "more"), [(1, ""), (2, " (and 1 more)"), (12, " (and 11 more)")])
+def test_of_many_that_diverged_the_error_tells_of_the_first(
+    count: int, more: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gone = [
+        DivergedRow(
+            label=f"a-s{seed}",
+            model="small_cnn",
+            seed=seed,
+            role="student",
+            epoch=2,
+            reason="the loss is NaN",
+        )
+        for seed in range(count)
+    ]
+    found = record([student("b")], diverged=tuple(gone))
+    with pytest.raises(UnusableError) as error:
+        deliver_training(found, json=None, table=lambda: "the table")
+    assert error.value.message == f"a-s0 diverged in epoch 2: the loss is NaN{more}"
+    assert "the table" in capsys.readouterr().out
 
 
 def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:

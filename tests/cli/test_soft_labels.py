@@ -41,6 +41,13 @@ def test_what_is_there_is_not_computed_again(place: Path) -> None:
     assert (record["filled"], record["found"]) == (1, 2)
 
 
+def test_quiet_says_nothing_but_the_result(place: Path) -> None:
+    arguments = ("--teacher", "teacher.safetensors", "--views", "1", "--view-seed", "9")
+    finished = call_program("soft-labels", *ARGUMENTS, *arguments, "--json", "-", "--quiet")
+    assert json.loads(finished.stdout)["filled"] == 1
+    assert finished.stderr == ""
+
+
 def test_students_learn_from_the_folder_without_any_teacher(place: Path) -> None:
     arguments = ("--epochs", "2", "--views", "2", "--student", "small_cnn", "--no-control")
     finished = call_program("distill", *ARGUMENTS, *arguments, "--json", "-")

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from PIL import Image
 
-from compress.render.canvas import INK, PALETTE, Shade, drawable, shades, single
+from compress.render.canvas import INK, PALETTE, Shade, drawable, run_shades, shades, single
+from tests.fake_run import student
 
 
 def draw(axes: Axes) -> None:
@@ -110,3 +111,20 @@ def test_more_students_than_colours_get_another_mark() -> None:
     assert found["s0"].color == found[names[-1]].color
     assert (found["s0"].turn, found[names[-1]].turn) == (0, 1)
     assert len(set(found.values())) == len(names)
+
+
+def test_seeds_of_one_student_have_one_shade_and_its_control_the_same_colour() -> None:
+    labels = ("a-s0", "a-s1", "b-s0", "b-s1", "b-control-s0", "b-control-s1")
+    rows = [student(label, seed=int(label[-1])) for label in labels]
+    b = Shade(PALETTE[1])
+    assert run_shades(rows) == {"a": Shade(PALETTE[0]), "b": b, "b-control": b}
+
+
+def test_models_of_a_training_have_colours_and_are_no_controls() -> None:
+    assert run_shades([student("a", role="control")]) == {"a": Shade(PALETTE[0])}
+
+
+def test_dotted_lines_of_one_colour_differ() -> None:
+    looks = [Shade(INK, turn) for turn in range(4)]
+    dots = {look.dots(control=control) for look in looks for control in (False, True)}
+    assert len(dots) == 8

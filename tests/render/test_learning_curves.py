@@ -1,14 +1,17 @@
 """Curves of loss and accuracy."""
 
 import io
+import re
 from collections.abc import Callable
 
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from compress.records.distill import StudentRow
 from compress.records.run import EpochRecord
 from compress.render import learning_curves
+from compress.render.canvas import PALETTE
 from compress.render.learning_curves import accuracy, curves, training_loss, validation_loss
 from tests.fake_run import epochs, student
 
@@ -56,3 +59,18 @@ def test_only_beside_students_are_controls_drawn_as_such() -> None:
 def test_a_single_epoch_can_be_drawn() -> None:
     with Image.open(io.BytesIO(curves(epochs(["small_cnn"], count=1), ROWS[:1], "png"))) as image:
         assert image.width > 2 * image.height
+
+
+def test_a_student_keeps_its_colour_where_another_has_no_epochs(panels: list[Axes]) -> None:
+    rows = [student(name) for name in "abc"]
+    accuracy(epochs(["a", "c"]), rows, "svg")
+    lines = {line.get_label(): line for line in panels[0].lines}
+    assert lines["a"].get_color() == PALETTE[0]
+    assert lines["c"].get_color() == PALETTE[2]
+
+
+def test_training_curves_of_one_colour_differ_in_their_dots() -> None:
+    labels = [f"s{number}" for number in range(len(PALETTE) + 1)]
+    text = accuracy(epochs(labels), [student(label) for label in labels], "svg").decode()
+    dashes = re.findall(rf"stroke-dasharray: ([^;]+);[^>]*stroke: {PALETTE[0]}", text)
+    assert len(set(dashes)) == 3, "the ninth is dash-dotted, and each is dotted in its own way"

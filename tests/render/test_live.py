@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
+from rich.table import Column
 
 from compress.render import live
 from compress.render.live import Bar, Lines, Quiet, figure, make_progress
@@ -199,6 +200,68 @@ def test_the_time_left_is_that_of_all_epochs() -> None:
     assert pace.left(10.0, 112.0) == 10.0 + 2 * 12.0
     pace.start("epoch 3/4", 122.0)
     assert pace.left(1.0, 130.0) == 1.0 + 11.0
+
+
+def test_an_epoch_that_an_earlier_process_began_is_no_measure_of_the_others() -> None:
+    pace = live._Pace()
+    pace.start("epoch 3/6", 100.0)
+    pace.skip(0.75)
+    # its last quarter takes 3 s + 2 s
+    assert pace.left(2.0, 103.0) == 2.0 + 3 * 20.0
+    pace.start("epoch 4/6", 105.0)
+    assert pace.left(24.0, 105.0) == 24.0 + 2 * 24.0
+    pace.start("epoch 5/6", 129.0)
+    assert pace.left(20.0, 130.0) == 20.0 + 24.0
+
+
+def test_the_bar_of_a_resumed_epoch_counts_what_is_done_here(terminal: Terminal) -> None:
+    with make_progress(stream=terminal.stream) as progress:
+        assert isinstance(progress, Bar)
+        progress.start("epoch 3/5", total=400, unit="step")
+        progress.advance(300)
+        for _ in range(4):
+            progress.advance(1, images=128)
+        assert progress._live is not None
+        (task,) = progress._live.tasks
+        rate = live._Rate("step", table_column=Column()).render(task).plain
+        assert rate == f"{128 * (task.speed or 0):,.0f} img/s"
+        now = progress._pace._began + 3.0
+        assert progress._pace.left(2.0, now) == pytest.approx(2.0 + 2 * 20.0)
+        progress.finish()
+    terminal.close()
+
+
+def test_an_epoch_that_begins_here_is_whole(terminal: Terminal) -> None:
+    with make_progress(stream=terminal.stream) as progress:
+        assert isinstance(progress, Bar)
+        progress.start("epoch 1/5", total=4, unit="step")
+        progress.advance(0)
+        progress.advance(1)
+        now = progress._pace._began + 3.0
+        assert progress._pace.left(2.0, now) == pytest.approx(2.0 + 4 * 5.0)
+        progress.finish()
+    terminal.close()
+
+
+def test_a_long_name_shortens_the_bar_and_not_what_is_said(terminal: Terminal) -> None:
+    with make_progress(stream=terminal.stream) as progress:
+        progress.start("group 12/15 epoch 13/20", total=400, unit="step")
+        progress.advance(200, loss=0.4123, top1=0.875)
+        assert isinstance(progress, Bar)
+        assert progress._live is not None
+        progress._live.refresh()
+        progress.finish()
+    shown = CONTROL.sub("", terminal.close())
+    line = next(line for line in re.split(r"[\r\n]+", shown) if "50%" in line)
+    assert line.startswith("group 12/15 epoch 13/20 ")
+    assert " 50% loss 0.412  top1 87.5% 200/400 steps -:-- left" in line
+    assert len(line) <= 80
+
+
+def test_the_time_left_goes_by_the_epochs_and_not_by_the_group_before_them() -> None:
+    pace = live._Pace()
+    pace.start("group 2/15 epoch 3/4", 0.0)
+    assert pace.left(6.0, 4.0) == 6.0 + 10.0
 
 
 def test_another_training_forgets_the_pace_of_the_last() -> None:

@@ -28,6 +28,16 @@ def test_differences_keep_their_sign() -> None:
     assert points_range(-0.001, 0.0094) == "-0.10 to +0.94"
 
 
+@pytest.mark.parametrize("nothing", [0.0, -0.0, -0.00004, -1e-18])
+def test_nothing_is_never_less_than_nothing(nothing: float) -> None:
+    assert points(nothing) == "+0.00"
+    assert percent(nothing) == "0.00"
+    assert points(-0.00006) == "-0.01"
+    assert percent(-0.00006) == "-0.01"
+    assert points(nothing, 1) == "+0.0"
+    assert percent(nothing, 0) == "0"
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

@@ -5,16 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.stats import binomtest
 
 from compress.errors import InputError
 from compress.records.report import Answers, ReliabilityBin
+from compress.render.canvas import INK, PALETTE, Shade
 from compress.render.plots import (
+    LEAST_IMAGES,
     Point,
     accuracy_against_macs,
     confusion,
     reliability,
+    side_by_side,
     student_points,
     teacher_point,
     write_run_plots,
@@ -84,11 +89,71 @@ def test_the_plane_of_cost_and_accuracy_names_everybody() -> None:
     assert ">50 M</text>" in text
 
 
+def test_the_numbers_of_a_wide_axis_are_further_apart() -> None:
+    points = student_points([student("a", macs=10**6), student("b", macs=10**9)])
+    text = accuracy_against_macs(points, "svg").decode()
+    assert ">10 M</text>" in text
+    assert ">20 M</text>" not in text
+
+
+def test_points_have_the_shades_of_their_run(panels: list[Axes]) -> None:
+    points = student_points([student("a"), student("b")])
+    accuracy_against_macs(points, "svg", {"a": Shade(PALETTE[5], 2), "b": Shade(PALETTE[3])})
+    marks = [(bars[0].get_color(), bars[0].get_marker()) for bars in panels[0].containers]
+    assert marks == [(PALETTE[5], "^"), (PALETTE[3], "o")]
+
+
+@pytest.mark.parametrize("other", [40_000_000, 4_000_000_000])
+@pytest.mark.parametrize("count", [2, 5, 12])
+def test_models_of_one_cost_stand_beside_each_other_on_any_axis(count: int, other: int) -> None:
+    """On a panel of 280 points no mark (of 7) hides the bar in the middle of another."""
+    places, (low, high) = side_by_side([4_000_000] * count + [other])
+    panel = 280 * np.diff(np.log([low, *places[:count], high])) / np.log(high / low)
+    assert panel[1:-1] == pytest.approx(np.full(count - 1, panel[1]))
+    assert panel[1] > 6
+    assert panel.min() > 3, "all stand inside the axis"
+    assert np.prod(places[:count]) ** (1 / count) == pytest.approx(4_000_000)
+
+
+def test_models_of_one_cost_stay_on_their_half_of_the_way_to_the_next() -> None:
+    costs = [10**7] * 9 + [2 * 10**7] * 9 + [10**9]
+    places, _ = side_by_side(costs)
+    middle = (10**7 * 2 * 10**7) ** 0.5
+    assert max(places[:9]) < middle < min(places[9:18])
+    assert places[18] == pytest.approx(10**9)
+
+
+def test_a_model_of_its_own_cost_stands_there() -> None:
+    places, ends = side_by_side([10**6, 10**8])
+    assert places == pytest.approx([10**6, 10**8])
+    assert ends == pytest.approx((10**6 / 1.8, 1.8 * 10**8))
+
+
 def test_reliability_says_the_calibration_error() -> None:
-    models = [("resnet56 (teacher)", answers("teacher")), ("small_cnn", answers("student"))]
+    models = [
+        ("resnet56 (teacher)", Shade(INK), answers("teacher")),
+        ("small_cnn", Shade(PALETTE[0]), answers("student")),
+    ]
     text = reliability(models, "svg").decode()
     assert ">resnet56 (teacher): ECE 3.1%</text>" in text
     assert ">small_cnn: ECE 3.1%</text>" in text
+
+
+def test_the_line_of_reliability_leaves_out_what_a_few_images_say(panels: list[Axes]) -> None:
+    counts = {0.1: 1, 0.3: LEAST_IMAGES - 1, 0.5: LEAST_IMAGES, 0.7: 1, 0.9: 300}
+    bins = [ReliabilityBin(count=n, confidence=x, top1=x) for x, n in counts.items()]
+    told = answers("student").model_copy(update={"reliability": tuple(bins)})
+    reliability([("a", Shade(PALETTE[2]), told)], "svg")
+    (axes,) = panels
+    line = axes.lines[-1]
+    assert line.get_color() == PALETTE[2]
+    assert np.asarray(line.get_xdata()).tolist() == [0.5, 0.9]
+    full, few = axes.collections
+    assert np.asarray(full.get_offsets())[:, 0].tolist() == [0.5, 0.9]
+    assert np.asarray(few.get_offsets())[:, 0].tolist() == [0.1, 0.3, 0.7]
+    assert np.shape(full.get_facecolor()) == (1, 4)
+    assert np.shape(few.get_facecolor()) == (0, 4), "hollow"
+    assert to_hex(np.asarray(few.get_edgecolor())[0]) == PALETTE[2]
 
 
 def test_confusion_is_in_per_cent_of_the_true_class() -> None:
@@ -122,6 +187,18 @@ def test_a_hundred_classes_are_drawn_without_their_names() -> None:
     text = confusion(np.eye(100, dtype=int).tolist(), names, "svg").decode()
     assert "class7" not in text
     assert ">% of the true class</text>" in text
+    assert ">answer (number)</text>" in text
+    assert ">true class (number)</text>" in text
+
+
+def test_axes_with_names_speak_of_no_numbers() -> None:
+    assert b"(number)" not in confusion([[1, 0], [0, 1]], ["cat", "dog"], "svg")
+
+
+def test_ticks_of_numbers_are_whole(panels: list[Axes]) -> None:
+    confusion(np.eye(21, dtype=int).tolist(), [f"class{number}" for number in range(21)], "svg")
+    for ticks in (panels[0].get_xticks(), panels[0].get_yticks()):
+        assert (ticks == np.round(ticks)).all()
 
 
 def test_a_run_gets_its_curves_and_its_plane(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """Which figures a report has."""
 
+import pytest
+from matplotlib.axes import Axes
+
 from compress.records.distill import DistillRecord
 from compress.records.report import ReportRecord
+from compress.render.canvas import INK, PALETTE
+from compress.render.plots import LEAST_IMAGES
 from compress.render.report_figures import confusion_figure, overview_figures, run_figures
 
 
@@ -59,3 +64,35 @@ def test_teachers_of_one_name_are_told_apart(two_runs_report: ReportRecord) -> N
     text = overview_figures([one, one.model_copy(update={"result": result})], "svg")[0].content
     assert b">1: resnet56 (teacher)</text>" in text
     assert b">2: resnet56 (teacher)</text>" in text
+
+
+@pytest.mark.parametrize("left", ["mobilenet_v2", "mobilenet_v2-control"])
+def test_a_model_has_one_colour_on_a_page_whoever_else_is_drawn(
+    left: str, digits_report: ReportRecord, panels: list[Axes]
+) -> None:
+    """Reliability shows a part of the students, curves and cost all."""
+    run = digits_report.runs[0]
+    answers = tuple(one for one in run.answers if one.label in ("teacher", left))
+    run_figures(run.model_copy(update={"answers": answers}), "svg")
+    accuracy, _, _, cost, reliability = panels
+    curve = next(line for line in accuracy.lines if line.get_label() == left)
+    point = next(bars[0] for bars in cost.containers if bars.get_label() == left)
+    _, teacher, line = reliability.lines
+    assert curve.get_color() == point.get_color() == line.get_color() == PALETTE[1]
+    assert teacher.get_color() == INK
+
+
+def test_the_first_seed_has_the_colour_of_its_kind(
+    two_runs_report: ReportRecord, panels: list[Axes]
+) -> None:
+    run_figures(two_runs_report.runs[0], "svg")
+    assert [line.get_color() for line in panels[-1].lines[1:]] == [INK, PALETTE[0], PALETTE[0]]
+
+
+def test_captions_say_what_a_reader_would_take_wrongly(
+    two_runs_report: ReportRecord,
+) -> None:
+    (overview,) = overview_figures(two_runs_report.runs, "svg")
+    assert "colours and marks are its own" in overview.caption
+    reliability = run_figures(two_runs_report.runs[0], "svg")[-1]
+    assert f"fewer than {LEAST_IMAGES}" in reliability.caption

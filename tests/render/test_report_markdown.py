@@ -28,6 +28,17 @@ def test_tables_have_one_number_of_columns(two_runs_report: ReportRecord) -> Non
         assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) <= 1, block
 
 
+def test_words_stand_left_and_numbers_right(two_runs_report: ReportRecord) -> None:
+    lines = document(two_runs_report)[0].splitlines()
+    after = {line: lines[place + 1] for place, line in enumerate(lines[:-1])}
+    assert after["| input | source | sha256 |"] == "| --- | --- | --- |"
+    assert after["| what | value |"] == "| --- | --- |"
+    (comparison,) = [line for line in after if line.startswith("| run: model | data |")]
+    assert after[comparison] == "| --- | --- | ---: | ---: | ---: | ---: |"
+    (cost,) = {line for line in after if line.startswith("| model | parameters |")}
+    assert after[cost] == "| --- |" + " ---: |" * 6
+
+
 def test_the_figures_are_those_of_the_record(digits_report: ReportRecord) -> None:
     text, _ = document(digits_report)
     row = digits_report.runs[0].rows[0]
@@ -72,7 +83,8 @@ def test_a_long_table_of_classes_is_folded_away_whole(digits_report: ReportRecor
         ClassRow(name=f"class {n:02}", images=10, top1=n / 20, teacher_top1=0.5, lost=1, won=2)
         for n in range(13)
     )
-    changed = run.model_copy(update={"answers": (taught.model_copy(update={"classes": classes}),)})
+    told = {"classes": classes, "confusion": np.eye(13, dtype=int).tolist()}
+    changed = run.model_copy(update={"answers": (taught.model_copy(update=told),)})
     text, _ = document(digits_report.model_copy(update={"runs": (changed,)}))
     shown, _, rest = text.partition("<details><summary>all 13</summary>\n\n| class |")
     folded, _, _ = rest.partition("\n\n</details>")

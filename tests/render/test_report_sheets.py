@@ -1,7 +1,10 @@
 """The tables of a report."""
 
+from collections.abc import Sequence
+
 from compress.records.report import Answers, ClassRow, ReportRecord
 from compress.render import report_sheets
+from tests.fake_run import summary_row
 
 
 def test_every_table_has_a_cell_per_head(
@@ -64,13 +67,47 @@ def test_of_several_seeds_only_their_mean_is_judged(two_runs_report: ReportRecor
     assert single == ["+1.20 (-0.40 to +2.80)"] * 3
 
 
-def answers(classes: list[ClassRow]) -> Answers:
+def test_without_any_gain_there_is_no_column_of_gains(two_runs_report: ReportRecord) -> None:
+    taught, alone = two_runs_report.runs
+    row = summary_row("small_cnn", role="control")
+    seeds = alone.model_copy(update={"result": alone.result.model_copy(update={"summary": (row,)})})
+    for with_gain, without in (
+        (report_sheets.over_seeds(taught), report_sheets.over_seeds(seeds)),
+        (report_sheets.comparison([taught, alone]), report_sheets.comparison([alone, seeds])),
+    ):
+        assert any("KD gain" in head for head in with_gain.heads)
+        assert not any("KD gain" in head for head in without.heads)
+        assert {len(row) for row in without.rows} == {len(without.heads)}
+    assert report_sheets.comparison([alone]).rows[0][-2:] == ("288 k", "38.6 M")
+
+
+def test_students_without_controls_have_no_column_of_gains(digits_report: ReportRecord) -> None:
+    run = digits_report.runs[0]
+    none = {"kd_gain": None, "kd_gain_low": None, "kd_gain_high": None}
+    rows = tuple(row.model_copy(update=none) for row in run.rows)
+    result = run.result.model_copy(update={"students": rows})
+    heads = report_sheets.accuracy(run.model_copy(update={"result": result})).heads
+    assert heads == (*report_sheets.accuracy(run).heads[:5], "agreement, %")
+
+
+def test_columns_of_words_are_known(
+    digits_report: ReportRecord, two_runs_report: ReportRecord
+) -> None:
+    run = digits_report.runs[0]
+    words = {sheet.title: sheet.words for sheet in report_sheets.provenance(run)}
+    assert words == {"Inputs": 3, "Machine": 2}
+    assert report_sheets.comparison(two_runs_report.runs).words == 2
+    assert report_sheets.accuracy(run).words == 1
+
+
+def answers(classes: list[ClassRow], confusion: Sequence[tuple[int, ...]] = ()) -> Answers:
+    right = [tuple(int(n == k) for k in range(len(classes))) for n in range(len(classes))]
     return Answers(
         label="small_cnn",
         role="student",
         ece=0.0,
         reliability=(),
-        confusion=((1,),),
+        confusion=tuple(confusion or right),
         classes=tuple(classes),
     )
 
@@ -82,10 +119,34 @@ def test_the_class_that_lost_most_comes_first() -> None:
     ]
     sheet, long = report_sheets.class_changes(answers(rows))
     assert sheet.rows == (
-        ("dog", "100", "90.0", "80.0", "-10.0", "12", "2"),
-        ("cat", "100", "88.0", "90.0", "+2.0", "3", "5"),
+        ("dog", "-", "1", "100", "90.0", "80.0", "-10.0", "12", "2"),
+        ("cat", "-", "0", "100", "88.0", "90.0", "+2.0", "3", "5"),
     )
     assert not long
+
+
+def test_a_class_says_its_number_and_what_it_is_most_often_taken_for() -> None:
+    names = ("cat", "dog", "cow")
+    rows = [ClassRow(name=name, images=20, top1=0.5 + n / 10) for n, name in enumerate(names)]
+    sheet, _ = report_sheets.class_changes(
+        answers(rows, [(10, 3, 7), (8, 12, 0), (0, 0, 0)]),
+    )
+    assert sheet.heads == ("class", "most often taken for", "no.", "images", "top-1, %")
+    assert [row[:3] for row in sheet.rows] == [
+        ("cat", "cow, 35.0%", "0"),
+        ("dog", "cat, 40.0%", "1"),
+        ("cow", "-", "2"),
+    ]
+    assert sheet.words == 2
+    assert "no.:" in sheet.note
+
+
+def test_classes_that_are_called_by_their_numbers_have_no_second_one() -> None:
+    rows = [ClassRow(name=str(number), images=1, top1=0.5) for number in range(2)]
+    sheet, _ = report_sheets.class_changes(answers(rows, [(1, 3), (0, 4)]))
+    assert sheet.heads == ("class", "most often taken for", "images", "top-1, %")
+    assert sheet.rows[0] == ("0", "1, 75.0%", "1", "50.0")
+    assert "no.:" not in sheet.note
 
 
 def test_a_hundred_classes_make_a_long_table() -> None:

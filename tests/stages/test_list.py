@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from compress.config.distill import DistillConfig, plan_students
 from compress.config.list import ListConfig
 from compress.config.recipes import names as recipe_names
 from compress.data import registry as data
@@ -19,7 +20,8 @@ from compress.models import registry as models
 from compress.records.list import ListRecord
 from compress.runs import LOCK, MANIFEST, RUNS, Run
 from compress.stages.list import list_choices
-from tests.fake_run import make_run
+from compress.training.results import diverged_row, note_diverged
+from tests.fake_run import epochs, make_run
 
 
 def listed(what: str, **options: Any) -> tuple[Any, ...]:
@@ -136,6 +138,45 @@ def test_a_run_is_running_only_while_a_process_holds_it(workspace: Path) -> None
     run.close()
     (entry,) = listed("runs")
     assert entry.status == "interrupted"
+
+
+def begun(**more: Any) -> Run:
+    """An interrupted distillation of two students and their controls, for 20 epochs."""
+    config = DistillConfig.model_validate({"student": ["small_cnn"], "seeds": [0, 1], "epochs": 20})
+    asked = {**json.loads(config.model_dump_json()), **more}
+    run = Run.open(RUNS / "groups", id="groups", command="distill", config=asked)
+    run.close()
+    return run
+
+
+STUDENTS = ["small_cnn-s0", "small_cnn-s1"]
+CONTROLS = ["small_cnn-control-s0", "small_cnn-control-s1"]
+
+
+def test_a_run_in_groups_is_as_far_as_its_students_on_average(workspace: Path) -> None:
+    run = begun()
+    run.write_epochs(epochs(STUDENTS))
+    assert (listed("runs")[0].epochs_done, listed("runs")[0].epochs) == (10, 20)
+    run.write_epochs([*epochs(STUDENTS), *epochs(CONTROLS, 3)])
+    assert listed("runs")[0].epochs_done == 11, "46 epochs of four students"
+
+
+def test_nobody_waits_for_a_student_that_diverged(workspace: Path) -> None:
+    run = begun()
+    run.write_epochs([*epochs(STUDENTS), *epochs(CONTROLS[:1], 2), *epochs(CONTROLS[1:], 5)])
+    assert listed("runs")[0].epochs_done == 11, "47 of four"
+    plans = plan_students(DistillConfig.model_validate(run.manifest.config))
+    (plan,) = (plan for plan in plans if plan.label == CONTROLS[0])
+    note_diverged(run, diverged_row(plan, epoch=3, reason="a loss is not finite"))
+    assert listed("runs")[0].epochs_done == 15, "45 of three"
+
+
+def test_a_run_that_another_version_planned_is_as_far_as_those_that_began(
+    workspace: Path,
+) -> None:
+    run = begun(option_of_tomorrow=1)
+    run.write_epochs([*epochs(STUDENTS), *epochs(CONTROLS[:1], 7)])
+    assert listed("runs")[0].epochs_done == 15, "47 of three"
 
 
 def test_looking_does_not_hold_a_run(workspace: Path) -> None:

@@ -1,6 +1,7 @@
 """`compress soft-labels`: answers made ahead of time."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,6 +74,17 @@ def test_a_damaged_view_counts_as_filled() -> None:
     assert (record.filled, record.found) == (1, 1)
     assert "computing it again" in notes.text
     assert stored() == before
+
+
+def test_each_view_that_is_filled_is_one_line_of_a_log() -> None:
+    fill(views=1)
+    notes = Notes()
+    fill(views=3, progress=notes)
+    lines = [note for note in notes.notes if "images/s" in note]
+    said = [re.sub(r"[1-9]\d* images/s", "N images/s", line) for line in lines]
+    assert said == ["view 2/3: stored, N images/s", "view 3/3: stored, N images/s"]
+    named = [task.split(":")[0] for task in notes.started if task.startswith("view")]
+    assert named == ["view 2/3", "view 3/3"]
 
 
 def test_more_views_are_added_to_those_that_are_there() -> None:

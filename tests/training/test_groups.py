@@ -13,7 +13,9 @@ from compress.training.distributed import World
 from compress.training.groups import Begun, groups_to_train, waiting_files
 from compress.training.loop import Position
 from compress.training.results import diverged_row, note_diverged
-from tests.tiny_training import open_run, plan
+from tests.notes import Notes
+from tests.tiny_session import kill_at_save, train
+from tests.tiny_training import Killed, open_run, plan
 
 PLANS = tuple(plan(label) for label in "abcd")
 
@@ -109,3 +111,36 @@ def test_a_damaged_checkpoint_is_told(run: Run) -> None:
     (run.folder / "waiting.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"waiting\.pt is damaged"):
         Begun.read(run.folder)
+
+
+def test_each_of_several_groups_is_named_in_the_log_and_before_its_epochs(tmp_path: Path) -> None:
+    plans = (*PLANS, plan("e"))
+    notes = Notes()
+    train(tmp_path, plans, group=4, epochs=1, notes=notes)
+    named = [note for note in notes.notes if note.startswith("group")]
+    assert named == ["group 1/2: a, b, c, …", "group 2/2: e"]
+    epochs = [task for task in notes.started if "epoch" in task]
+    assert epochs == ["group 1/2 epoch 1/1: 4 step", "group 2/2 epoch 1/1: 4 step"]
+
+
+def test_groups_keep_their_numbers_in_a_run_that_is_taken_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        kill_at_save(patch, 3)  # the first of the second group
+        with pytest.raises(Killed):
+            train(tmp_path, PLANS[:3], group=1)
+    notes = Notes()
+    train(tmp_path, PLANS[:3], group=1, notes=notes)
+    assert [note for note in notes.notes if note.startswith(("group", "resuming"))] == [
+        "group 2/3: b",
+        "resuming after epoch 1",
+        "group 3/3: c",
+    ]
+
+
+def test_students_that_all_train_at_once_are_no_group(tmp_path: Path) -> None:
+    notes = Notes()
+    train(tmp_path, PLANS[:2], epochs=1, notes=notes)
+    assert "group" not in notes.text
+    assert [task for task in notes.started if "epoch" in task] == ["epoch 1/1: 4 step"]

@@ -283,6 +283,23 @@ def test_progress_hears_of_every_epoch() -> None:
     assert notes.started == ["epoch 1/2: 4 step", "epoch 2/2: 4 step"]
 
 
+@pytest.mark.parametrize("count", [4, 5])
+def test_the_line_of_an_epoch_names_up_to_four_models(count: int) -> None:
+    notes = Notes()
+    position = run(
+        [learner(f"m{seed}", seed=seed, epochs=1) for seed in range(count)],
+        epochs=1,
+        progress=notes,
+    )
+    rate = f"{position.log[0].images_per_second:.0f} images/s"
+    shares = [record.val_top1 for record in position.log]
+    each = "  ".join(f"{r.label} loss {r.loss:.3f} val {r.val_top1:.2%}" for r in position.log)
+    best = position.log[shares.index(max(shares))].label
+    span = f"val {min(shares):.2%} to {max(shares):.2%} (best {best})"
+    shown = each if count <= 4 else f"{count} models, {span}"
+    assert notes.finished == [f"epoch 1/1  {shown}  {rate}"]
+
+
 def test_a_position_survives_as_plain_values() -> None:
     position = run([learner()])
     assert Position.from_state(position.state()) == position

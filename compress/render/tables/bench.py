@@ -17,7 +17,7 @@ from compress.render.numbers import (
     points_range,
     size,
 )
-from compress.render.tables.fitting import FirstThatFits, broken, grid
+from compress.render.tables.fitting import FirstThatFits, Row, Stacked, broken, folded, grid
 
 NARROW_NAME = 14
 
@@ -191,29 +191,39 @@ NARROW = (
 def _models(record: BenchRecord) -> FirstThatFits:
     hosts = [_host_column(host) for host in record.hosts]
     return FirstThatFits(
-        *(_layout((*columns, *hosts), record.models) for columns in (WIDE, MIDDLE, SHORT, NARROW))
+        *(_layout((*columns, *hosts), record.models) for columns in (WIDE, MIDDLE, SHORT)),
+        Stacked(*_cells((*NARROW, *hosts), record.models)),
     )
 
 
 def _host_column(host: HostTimes) -> _Column:
     timed = {(row.name, row.precision): _median(row) for row in host.rows}
-    return _Column(f"p50 on\n{host.host}", lambda m: timed.get((m.name, m.precision), Text(ABSENT)))
+    head = f"p50 on\n{folded(host.host)}"
+    return _Column(head, lambda m: timed.get((m.name, m.precision), Text(ABSENT)))
+
+
+def _cells(columns: Sequence[_Column], models: Sequence[BenchModel]) -> tuple[list[str], list[Row]]:
+    """Heads and rows."""
+    rows: list[Row] = [[column.cell(model) for column in columns] for model in models]
+    return [column.head for column in columns], rows
 
 
 def _layout(columns: Sequence[_Column], models: Sequence[BenchModel]) -> Table:
-    return grid(
-        [column.head for column in columns],
-        [[column.cell(model) for column in columns] for model in models],
-        left=sum(column.words for column in columns),
-    )
+    return grid(*_cells(columns, models), left=sum(column.words for column in columns))
 
 
-def _classes(models: Sequence[BenchModel]) -> Table:
-    """Top-1 of every class, one column per model."""
+def _classes(models: Sequence[BenchModel]) -> FirstThatFits:
+    """Top-1 of every class, one column per model; of many models in parts."""
     asked = [model for model in models if model.per_class]
-    heads = ["Class", "Images", *(f"{model.name}\n{model.precision}" for model in asked)]
-    rows = []
+    title = "Top-1 by class"
+    rows: list[Row] = []
     for number, first in enumerate(asked[0].per_class or ()):
         shares = [model.per_class[number].top1 for model in asked if model.per_class]
         rows.append([first.name, str(first.images), *(percent(share) for share in shares)])
-    return grid(heads, rows, title="Top-1 by class")
+
+    def heads(name: Callable[[str], str]) -> list[str]:
+        return ["Class", "Images", *(f"{name(model.name)}\n{model.precision}" for model in asked)]
+
+    return FirstThatFits(
+        grid(heads(str), rows, title=title), Stacked(heads(folded), rows, title=title)
+    )

@@ -4,7 +4,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from compress.records.gate import Check, GateRecord
-from compress.render.numbers import ABSENT
+from compress.render.numbers import ABSENT, percent
 from compress.render.tables.fitting import FirstThatFits, broken, grid
 
 WORDS = {"pass": "pass", "fail": "FAIL", "inconclusive": "cannot tell"}
@@ -67,7 +67,7 @@ def amount(number: float | None, unit: str) -> str:
     if number is None:
         return ABSENT
     texts = {
-        "fraction": f"{100 * number:.2f}%",
+        "fraction": f"{percent(number)}%",
         "ratio": f"{number:.3f}x",
         "ms": f"{number:.3f} ms",
         "KiB": f"{number:.1f} KiB",

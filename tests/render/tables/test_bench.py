@@ -123,6 +123,69 @@ def test_classes_have_a_table_of_their_own_when_asked_for() -> None:
     assert "by class" not in render(record(row()), 120)
 
 
+@pytest.mark.parametrize("width", [80, 132, 200])
+def test_classes_of_many_models_are_whole_in_several_tables(width: int) -> None:
+    """The teacher and ten students of two forms: 21 columns of figures that are all different."""
+    names = ("airplane", "automobile", "truck")
+
+    def classes(number: int) -> tuple[ClassAccuracy, ...]:
+        return tuple(
+            ClassAccuracy(name=name, images=1000, top1=(9000 + 10 * number + place) / 10_000)
+            for place, name in enumerate(names)
+        )
+
+    forms = [(letter, form) for letter in "abcdefghij" for form in ("fp32", "int8")]
+    models = [
+        row(f"small_cnn-{letter}1", form, per_class=classes(number))
+        for number, (letter, form) in enumerate(forms, 1)
+    ]
+    found = record(*models)
+    teacher = found.models[0].model_copy(update={"per_class": classes(0)})
+    shown = render(found.model_copy(update={"models": (teacher, *models)}), width)
+    assert max(len(text) for text in shown.splitlines()) <= width
+    shown = shown[shown.index("Top-1 by class") : shown.index("Latency in ms")]
+    assert "…" not in shown
+    lines = [text.split() for text in shown.splitlines()]
+    heads = [word for words in lines if words[:1] != ["Class"] for word in words if "small" in word]
+    assert heads == [f"small_cnn-{letter}1" for letter, _ in forms]
+    of_forms = [word for words in lines if words[:1] == ["Class"] for word in words[1:]]
+    assert of_forms == ["Images", "fp32", *(form for _, form in forms)]
+    for place, name in enumerate(names):
+        cells = [word for words in lines if words[:1] == [name] for word in words[1:]]
+        assert cells == ["1000", *(f"{90 + (10 * n + place) / 100:.2f}" for n in range(21))]
+
+
+@pytest.mark.parametrize("width", [80, 132])
+@pytest.mark.parametrize("host", ["user@raspberrypi4-kitchen.lab.example.org", "h" * 60])
+def test_machines_with_long_names_take_no_room_from_figures(host: str, width: int) -> None:
+    times = [(host, 12.3), ("other." + host, 45.6), ("third." + host, 78.9)]
+    hosts = tuple(
+        HostTimes(
+            host=name,
+            rows=(HostRow(name="small", precision="fp32", p50_ms=p50),),
+            ruler_sha256="r",
+            environment=MACHINE,
+        )
+        for name, p50 in times
+    )
+    for count in (1, 3):
+        shown = render(record(row(), hosts=hosts[:count]), width)
+        assert max(len(text) for text in shown.splitlines()) <= width
+        assert "…" not in shown
+        cells = [text.split() for text in shown.splitlines()]
+        named = [cell for words in cells if words[:1] == ["small"] for cell in words[1:]]
+        for _, p50 in times[:count]:
+            assert str(p50) in named
+        for figure in ("300.0", "KiB", "38.6", "M", "1.00", "1.20", "4.00x"):
+            assert figure in named
+
+
+def test_equal_models_are_no_points_apart_without_a_minus() -> None:
+    int8 = row(precision="int8", fp32_difference=drop(0.0, to="small fp32", width=0.0))
+    shown = render(record(row(), int8), 120)
+    assert "small int8 is +0.00 points from small fp32 (+0.00 to +0.00;" in shown
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(None, "-"), (0.1726, "0.173"), (1.698, "1.70"), (35.24, "35.2"), (120.4, "120")],

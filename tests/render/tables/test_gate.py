@@ -61,3 +61,9 @@ def test_it_fits_the_terminal(width: int) -> None:
     shown = render(verdicts(long), width)
     assert max(len(text) for text in shown.splitlines()) <= width
     assert "1.010x to 1.030x" in shown
+
+
+def test_a_drop_of_nothing_from_below_has_no_minus() -> None:
+    shown = render(verdicts(check(name="max-drop", value=-0.0, low=-0.00004, high=0.0)), 120)
+    assert "0.00% to 0.00%" in shown
+    assert "-0.00" not in shown
