@@ -255,7 +255,7 @@ class Augmentation(Frozen):
 
     crop_padding: Annotated[int, Field(ge=0, le=64)] = 0
     flip: bool = False
-    cutout: Annotated[int, Field(ge=0)] = 0
+    cutout: Annotated[int, Field(ge=0, le=1024)] = 0
     brightness: Annotated[float, Field(ge=0, le=1)] = 0.0
     contrast: Annotated[float, Field(ge=0, le=1)] = 0.0
     saturation: Annotated[float, Field(ge=0, le=1)] = 0.0

@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from compress.config.flags import written
 from compress.config.recipes import build
-from compress.config.specs import Augmentation, Frozen, underscored
+from compress.config.specs import Augmentation, Frozen, Reference, underscored
 from compress.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0)]
@@ -124,6 +125,15 @@ class TrainingConfig(Optimization):
         if data.encode("utf-8", "replace").decode() != data:
             raise ValueError("the folder's name is not UTF-8: rename it")
         return data
+
+    @model_validator(mode="after")
+    def _paths_can_be_written(self) -> Self:
+        for name, value in self:
+            for one in value if isinstance(value, tuple) else (value,):
+                text = str(one) if isinstance(one, str | Path | Reference) else ""
+                if text.encode("utf-8", "replace").decode() != text:
+                    raise ConfigError(f"{written(name)} {text!a}: the name is not UTF-8")
+        return self
 
     @field_validator("seeds")
     @classmethod

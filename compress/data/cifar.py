@@ -122,7 +122,10 @@ def _layout_in(root: Path, layouts: tuple[Layout, ...]) -> tuple[Layout, Path] |
     """
     begun = []
     for layout in layouts:
-        for folder in (root / layout.folder, *([root] if root.name == layout.folder else [])):
+        for folder in (
+            root / layout.folder,
+            *([root] if root.resolve().name == layout.folder else []),
+        ):
             if folder.is_dir():
                 if all((folder / file.name).is_file() for file in (*layout.train, *layout.test)):
                     return layout, folder

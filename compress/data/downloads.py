@@ -8,7 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from compress.errors import InputError
 from compress.files import atomic_path
@@ -144,8 +144,22 @@ def unpack(archive: Archive, path: Path, folder: Path) -> None:
         raise InputError(f"cannot unpack {path}: {error}", hint=_AGAIN) from error
 
 
+def _opened(url: str) -> Any:
+    """The answer to a request.
+
+    Raises:
+        URLError: There is none, also where urllib lets another error of the network through.
+    """
+    try:
+        return urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS)  # noqa: S310
+    except urllib.error.URLError:
+        raise
+    except OSError as error:
+        raise urllib.error.URLError(error) from error
+
+
 def _download(url: str, part: Path, progress: Progress) -> None:
-    with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
+    with _opened(url) as answer:
         total = int(answer.headers.get("Content-Length") or 0)
         progress.start(f"downloading {url}", total=-(-total // CHUNK), unit="MiB")
         received = 0

@@ -1,11 +1,12 @@
 """Remembers where data lie on this machine, so that later commands need not be told again."""
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
 from compress.cache import cache_folder
 from compress.errors import InputError
-from compress.files import write_text
+from compress.files import write_bytes
 
 
 def remembered(key: str) -> Path | None:
@@ -15,8 +16,8 @@ def remembered(key: str) -> Path | None:
         key: Name of a data set, or sha256 of a folder's test images.
     """
     try:
-        return Path(_file(key).read_text(encoding="utf-8").strip())
-    except (OSError, UnicodeDecodeError):
+        return Path(os.fsdecode(_file(key).read_bytes().strip()))
+    except OSError:
         return None
 
 
@@ -30,7 +31,7 @@ def remember(key: str, folder: Path) -> None:
     place = folder.absolute()
     if place != remembered(key):
         with suppress(InputError):  # a cache that cannot be written costs nothing but the memory
-            write_text(_file(key), f"{place}\n")
+            write_bytes(_file(key), os.fsencode(place) + b"\n")
 
 
 def _file(key: str) -> Path:

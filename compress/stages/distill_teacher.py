@@ -5,6 +5,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
 from compress.config.train import TrainConfig
@@ -197,6 +199,7 @@ class TeacherSearch:
             folder = folder.with_name(f"{folder.name}-{self.splits.sha256[:8]}")
             training = training.model_copy(update={"run_dir": folder})
         wait_for(folder, place)
+        threads = torch.get_num_threads()  # a run keeps its own; the students choose theirs
         try:
             record = train(training, progress=place.progress, name=folder.name, watch=place.watch)
         except (MachineError, DivergedError) as error:
@@ -207,6 +210,7 @@ class TeacherSearch:
             )
             raise
         finally:
+            torch.set_num_threads(threads)
             self.run.renew()
         if place.world.agree(place.stop.requested):
             raise Interrupted(

@@ -142,7 +142,7 @@ def check_finished(folder: Path, config: DistillConfig) -> None:
         return
     for pin in manifest.choices.get(TEACHER, ()):
         before = InputRecord(source=pin["path"], sha256=pin["sha256"])
-        now = _as_it_lies_there(before)
+        now = _as_it_lies_there(before, folder)
         if now is not None and now != before:
             raise _another(folder, [before], [now])
 
@@ -199,10 +199,10 @@ def _same(manifest: RunManifest, members: Sequence[InputRecord]) -> bool:
     return all([one.sha256 for one in before] == now for before in _pinned(manifest))
 
 
-def _as_it_lies_there(weights: InputRecord) -> InputRecord | None:
-    """A weights file with the digest it has now; None where it cannot be read."""
+def _as_it_lies_there(weights: InputRecord, run: Path) -> InputRecord | None:
+    """A weights file that a run names with the digest it has now; None where it cannot be read."""
     try:
-        return weights.model_copy(update={"sha256": sha256_file(Path(weights.source))})
+        return weights.model_copy(update={"sha256": sha256_file(seen_from(run, weights.source))})
     except InputError:
         return None
 

@@ -298,7 +298,9 @@ class Learner:
             with torch.inference_mode():
                 # Kept on the device until the end: fetching each would wait for it.
                 parts = [
-                    split_forward(lambda some: network(self._plain(some)).float(), part)
+                    split_forward(
+                        lambda some: network(self._plain(some)).float(), part.to(self._device)
+                    )
                     for part in torch.split(pixels, EVALUATION_BATCH[self._device.type])
                 ]
                 logits = torch.cat(parts)

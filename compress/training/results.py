@@ -25,6 +25,7 @@ from compress.training.learner import Learner
 
 STUDENTS = "students"
 PREDICTIONS = "predictions"
+HOST = torch.device("cpu")
 DIVERGED = "diverged"
 
 
@@ -49,15 +50,14 @@ def finish(
     plan: StudentPlan,
     learner: Learner,
     images: TrainingImages,
-    device: torch.device,
 ) -> None:
     """Look at the test images, once, and write what the student became."""
     last = learner.weights()
     best = learner.best or last
     validation = learner.best_validation
     if validation is None:
-        validation = learner.logits(as_tensor(splits.validation, device), best)
-    pixels = as_tensor(splits.test, device)
+        validation = learner.logits(as_tensor(splits.validation, HOST), best)
+    pixels = as_tensor(splits.test, HOST)  # beside the training images there may be no room
     test = learner.logits(pixels, best)
     same = learner.best_epoch == _epochs(run, plan.label)
     last_test = test if same else learner.logits(pixels, last)

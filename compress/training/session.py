@@ -96,7 +96,6 @@ def train_students(
     check_batch(schedule.batch_size, images=splits.train.count, world=world)
     _check_ranks(run, world)
     _check_device(run, place)
-    run.begin()
     images = TrainingImages(splits.train, device=place.device, workers=schedule.workers)
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
@@ -175,6 +174,7 @@ def _train_group(
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
     _tap(source, learners)
+    run.begin()  # every input was found, and all that learns fits
 
     def write_log() -> None:
         run.write_epochs(position.log)
@@ -220,7 +220,7 @@ def _train_group(
     )
 
     def conclude(learner: Learner) -> None:
-        finish(run, splits, by_label[learner.label], learner, images, place.device)
+        finish(run, splits, by_label[learner.label], learner, images)
 
     def note_others() -> None:
         for row in position.diverged:

@@ -257,7 +257,7 @@ class SoftLabels:
         path = self.folder / "use.lock"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            return path.open("a")
+            return path.open("a+")  # NFS gives shared locks to readers alone
         except OSError as error:
             if error.errno not in READ_ONLY or not self.folder.is_dir():
                 raise write_error(self.folder, error) from error

@@ -1,5 +1,7 @@
 """Options that train and distill share."""
 
+import os
+
 import pytest
 from pydantic import ValidationError
 
@@ -68,3 +70,10 @@ def test_not_every_schedule_looks_at_every_setting() -> None:
     assert idle("multi-step") == set()
     assert idle("cosine") == {"milestones", "gamma"}
     assert idle("one-cycle") == {"milestones", "gamma", "warmup_epochs"}
+
+
+@pytest.mark.parametrize("name", ["data_dir", "run_dir", "resume"])
+def test_a_name_that_no_manifest_can_hold_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError, match="the name is not UTF-8") as caught:
+        TrainingConfig.model_validate({name: os.fsdecode(b"donn\xe9es")})
+    assert caught.value.message.startswith(f"--{name.replace('_', '-')} ")

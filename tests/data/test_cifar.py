@@ -99,9 +99,13 @@ def test_there_is_no_validation_split(tmp_path):
     assert found is None
 
 
-def test_the_folder_of_the_files_itself_may_be_named(tmp_path):
+def test_the_folder_of_the_files_itself_may_be_named(tmp_path, monkeypatch):
     small = publish(CIFAR100[0], tmp_path)
     assert read((small,), "test", tmp_path / small.folder).count == ROWS
+    monkeypatch.chdir(tmp_path / small.folder)
+    assert read((small,), "test", Path()).count == ROWS
+    (tmp_path / "link").symlink_to(tmp_path / small.folder)
+    assert read((small,), "test", tmp_path / "link").count == ROWS
 
 
 def test_places_are_searched_in_order(tmp_path, monkeypatch):

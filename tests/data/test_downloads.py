@@ -141,6 +141,17 @@ def test_without_a_network_the_way_around_is_named(tmp_path):
     assert everything_in(tmp_path) == []
 
 
+def test_a_server_that_falls_silent_is_no_unwritable_disk(tmp_path, monkeypatch):
+    def silent(*_arguments: object, **_options: object) -> None:
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr("urllib.request.urlopen", silent)
+    archive = Archive("http://127.0.0.1:9/set.tar.gz", Checksum("md5", "0" * 32), ("set/a.bin",))
+    with pytest.raises(InputError, match=r"cannot download .*: timed out") as caught:
+        downloads.fetch(archive, tmp_path, progress=Silent())
+    assert "--data-dir" in caught.value.hint
+
+
 def test_an_archive_without_a_wanted_file_is_refused(tmp_path):
     content = packed({"set/a.bin": b"1"})
     path = tmp_path / "set.tar.gz"

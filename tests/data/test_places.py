@@ -1,5 +1,6 @@
 """Where data lie on this machine."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,10 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     monkeypatch.setenv("COMPRESS_CACHE", str(tmp_path / "file"))
     places.remember("pets", tmp_path)
     assert places.remembered("pets") is None
+
+
+def test_a_place_of_any_name_is_remembered(tmp_path: Path) -> None:
+    """File systems take bytes that are no UTF-8."""
+    folder = tmp_path / os.fsdecode(b"donn\xe9es")
+    places.remember("pets", folder)
+    assert places.remembered("pets") == folder

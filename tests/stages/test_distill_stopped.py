@@ -5,14 +5,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
 from compress.config.distill import DistillConfig
 from compress.errors import Interrupted
 from compress.runs import Run, read_manifest
+from compress.stages import distill_teacher
 from compress.stages.distill import distill
 from compress.stages.distill_teacher import teacher_training
+from compress.stages.train import train
 from compress.stages.training_run import as_asked, run_folder
 from compress.training.teachers import Teacher
 from tests.notes import Notes
@@ -49,6 +53,22 @@ def test_a_signal_in_the_teachers_last_epoch_trains_no_students() -> None:
     distill(asked(), progress=notes)
     assert f"teacher: {teacher}, the newest complete run" in notes.text
     assert read_manifest(Path("run")).status == "complete"
+
+
+def test_a_teacher_trained_first_keeps_its_number_of_threads_to_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may have begun on a machine with fewer cores, and the students have not begun."""
+    before = torch.get_num_threads()
+
+    def with_its_own(*arguments: Any, **options: Any) -> Any:
+        record = train(*arguments, **options)
+        torch.set_num_threads(before + 1)
+        return record
+
+    monkeypatch.setattr(distill_teacher, "train", with_its_own)
+    distill(asked())
+    assert read_manifest(Path("run")).choices["threads"] == before
 
 
 class Dying(Disturbed):

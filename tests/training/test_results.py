@@ -48,7 +48,7 @@ def trained() -> Learner:
 def finished(run: Run, student: Learner) -> StudentRow:
     run.write_epochs(epochs(["tiny"], 3))
     images = TrainingImages(digits().train, device=CPU)
-    finish(run, digits(), PLAN, student, images, CPU)
+    finish(run, digits(), PLAN, student, images)
     return read_finished(run, PLAN).row
 
 

@@ -17,7 +17,7 @@ from compress.errors import ConfigError, Interrupted, MachineError
 from compress.interrupts import StopRequest
 from compress.models import weights
 from compress.records.run import EpochRecord
-from compress.runs import Run, read_epochs
+from compress.runs import Run, opened, read_epochs
 from compress.training import session
 from compress.training import state as checkpoints
 from compress.training.distributed import World
@@ -79,6 +79,30 @@ def test_a_killed_run_is_taken_up_and_ends_the_same(
     assert weight_files(tmp_path / "whole") == weight_files(tmp_path / "killed")
     assert rows(whole) == rows(again)
     assert log(tmp_path / "whole") == log(tmp_path / "killed")
+
+
+def test_what_restart_replaces_stays_until_all_that_learns_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(tmp_path)
+    place = tmp_path / "run"
+    before = weight_files(tmp_path)
+    again = Run.open(place, id="r", command="distill", config={}, restart=True)
+
+    def too_large(*_: Any) -> None:
+        raise MachineError("no step fits")
+
+    monkeypatch.setattr(session, "build_learner", too_large)
+    with pytest.raises(MachineError), opened(again) as run:
+        train_students(
+            run,
+            digits(),
+            [plan("a")],
+            schedule(tmp_path / "cache"),
+            lambda _: Given(digits()),
+            Workplace(CPU, progress=Notes()),
+        )
+    assert weight_files(tmp_path) == before
 
 
 def test_a_death_while_results_are_written_loses_nothing(

@@ -1,6 +1,7 @@
 """Stored soft labels: exact, verified, shared, bounded."""
 
 import errno
+import fcntl
 import os
 import threading
 from collections.abc import Callable
@@ -118,6 +119,21 @@ def test_what_a_running_run_uses_is_never_removed(tmp_path: Path) -> None:
         removed = make_room(tmp_path, 0)
         assert [path.parent.parent.name for path in removed] == ["idle"]
     assert [path.parent.parent.name for path in make_room(tmp_path, 0)] == ["used"]
+
+
+def test_a_shared_lock_is_asked_of_a_file_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NFS refuses it otherwise, and nothing would be held."""
+    asked: list[bool] = []
+
+    def flock(lock: IO[str], kind: int) -> None:
+        if kind == fcntl.LOCK_SH:
+            asked.append(lock.readable())
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with labels(tmp_path).in_use():
+        assert asked == [True]
 
 
 def test_a_folder_that_outgrows_its_limit_in_use_is_told_once(tmp_path: Path) -> None:
