@@ -20,10 +20,10 @@ from compress.stages.lessons import late_ramps, lessons_of
 from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
+from compress.stages.training_data import load_splits
 from compress.stages.training_run import (
     completed,
     finished_record,
-    load_splits,
     open_run,
     pin_data,
     resumed,

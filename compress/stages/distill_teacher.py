@@ -20,6 +20,7 @@ from compress.stages import taught_by, teaching
 from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
 from compress.stages.train import train
+from compress.stages.training_data import MEASURED
 from compress.stages.training_run import run_folder, wait_for
 from compress.training.answers import not_live
 from compress.training.members import Member
@@ -201,7 +202,13 @@ class TeacherSearch:
         wait_for(folder, place)
         threads = torch.get_num_threads()  # a run keeps its own; the students choose theirs
         try:
-            record = train(training, progress=place.progress, name=folder.name, watch=place.watch)
+            record = train(
+                training,
+                progress=place.progress,
+                name=folder.name,
+                images=self._images_for(training),
+                watch=place.watch,
+            )
         except (MachineError, DivergedError) as error:
             error.retell(
                 f"while the teacher was trained: {error.message}",
@@ -218,6 +225,11 @@ class TeacherSearch:
                 hint="the same command goes on from there",
             )
         return RUNS / record.run
+
+    def _images_for(self, training: TrainConfig) -> Splits | None:
+        """The images of the students for their teacher; None where it needs them measured anew."""
+        unlike = training.normalization != self.config.normalization
+        return None if unlike and training.normalization == MEASURED else self.splits
 
     def _asked(self, members: Sequence[Member]) -> tuple[SoftLabels, Teacher]:
         """A teacher that answers what is missing, pinned, and its store."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from compress.config.distill import StudentPlan
 from compress.config.train import TrainConfig
+from compress.data.images import Splits
 from compress.interrupts import polite_stop
 from compress.models import registry as models
 from compress.progress import Progress, Silent
@@ -11,10 +12,10 @@ from compress.records.train import TrainRecord
 from compress.runs import opened
 from compress.stages.networks import check_networks
 from compress.stages.summarize import summarize
+from compress.stages.training_data import load_splits, normalised
 from compress.stages.training_run import (
     completed,
     finished_record,
-    load_splits,
     open_run,
     pin_data,
     resumed,
@@ -52,6 +53,7 @@ def train(
     progress: Progress = Silent(),  # noqa: B008 - it has no state
     flags: dict[str, Any] | None = None,
     name: str | None = None,
+    images: Splits | None = None,
     watch: Watch = unwatched,
 ) -> TrainRecord:
     """Train a model, or take up or show the run that was asked for before.
@@ -61,6 +63,8 @@ def train(
         progress: Told of everything.
         flags: What the user gave, to compare with the run that `--resume` names.
         name: Id of the run, instead of the one that its options give it.
+        images: Its data, where they are in memory already; whoever has them took them as the
+            options say, and measured their mean and deviation if these are asked for.
         watch: Shown the learning curves while they grow.
 
     Returns:
@@ -88,7 +92,7 @@ def train(
         opened(open_run(folder, name or own_name, config, "train", world)) as run,
     ):
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
-        splits = load_splits(config, progress)
+        splits = load_splits(config, progress) if images is None else normalised(images, config)
         pin_data(run, splits, config, world)
         world.from_main(lambda: check_networks(run, splits, plans))
         finished = train_students(

@@ -1,8 +1,7 @@
-"""What `train` and `distill` do alike: find or open the run, load the data."""
+"""What `train` and `distill` do alike: find or open the run, close it with its record."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -17,25 +16,23 @@ from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
 from compress.environment import read_environment
-from compress.errors import ConfigError, InputError, Interrupted, MachineError, unknown
+from compress.errors import ConfigError, InputError, Interrupted, MachineError
 from compress.files import write_text
 from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.locks import is_held, wait_until_free
-from compress.models.normalization import NORMALIZATIONS
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
 from compress.records.run import RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.stages.networks import check_model_settings
+from compress.stages.training_data import load_splits
 from compress.training.device import accelerator_name
 from compress.training.distributed import World
 from compress.training.results import read_diverged
 from compress.training.schedule import Schedule
 from compress.training.workplace import Workplace
 
-MEASURED = "data"
-"""The normalisation that is measured on the training images."""
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 Record = TypeVar("Record", TrainRecord, DistillRecord)
 
@@ -286,30 +283,6 @@ def open_run(
 
     world.from_main(take)
     return taken[0] if world.main else Run.follow(folder)
-
-
-def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
-    """The data of a training, with the normalisation its models get.
-
-    Raises:
-        InputError: Missing or damaged.
-        ConfigError: The data or the normalisation is unknown.
-    """
-    splits = data.load(
-        config.data,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        validation_fraction=config.validation_fraction,
-        split_seed=config.split_seed,
-        download=True,
-        progress=progress,
-    )
-    if config.normalization == MEASURED:
-        return splits
-    if config.normalization not in NORMALIZATIONS:
-        raise unknown("normalization", config.normalization, [MEASURED, *NORMALIZATIONS])
-    chosen = NORMALIZATIONS[config.normalization]
-    return replace(splits, mean=chosen.mean, std=chosen.std)
 
 
 def completed(

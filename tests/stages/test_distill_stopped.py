@@ -11,6 +11,9 @@ import pytest
 import torch
 
 from compress.config.distill import DistillConfig
+from compress.data import registry as data
+from compress.data.images import Splits
+from compress.data.registry import load
 from compress.errors import Interrupted
 from compress.runs import Run, read_manifest
 from compress.stages import distill_teacher
@@ -69,6 +72,26 @@ def test_a_teacher_trained_first_keeps_its_number_of_threads_to_itself(
     monkeypatch.setattr(distill_teacher, "train", with_its_own)
     distill(asked())
     assert read_manifest(Path("run")).choices["threads"] == before
+
+
+@pytest.mark.parametrize(
+    ("students", "teachers", "times"), [("data", "data", 1), ("imagenet", "data", 2)]
+)
+def test_images_are_read_once_for_a_teacher_and_its_students(
+    students: str, teachers: str, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless their mean and deviation must be measured once more."""
+    read: list[str] = []
+
+    def counted(name: str, **options: Any) -> Splits:
+        read.append(name)
+        return load(name, **options)
+
+    monkeypatch.setattr(data, "load", counted)
+    training = train_config().model_copy(update={"normalization": teachers})
+    config = asked().model_copy(update={"normalization": students, "teacher_training": training})
+    distill(config)
+    assert read == ["digits"] * times
 
 
 class Dying(Disturbed):

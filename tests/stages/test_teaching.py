@@ -12,7 +12,7 @@ from compress.data.images import Splits
 from compress.errors import ConfigError, InputError
 from compress.stages import teaching
 from compress.stages.train import train
-from compress.stages.training_run import load_splits
+from compress.stages.training_data import load_splits
 from compress.training.members import Member
 from tests.notes import Notes
 from tests.tiny_stages import place, train_config

@@ -18,10 +18,10 @@ from compress.errors import ConfigError, InputError, Interrupted
 from compress.locks import claim
 from compress.progress import Silent
 from compress.runs import Run
+from compress.stages.training_data import load_splits
 from compress.stages.training_run import (
     as_asked,
     finished_record,
-    load_splits,
     open_run,
     pin_data,
     resumed,
@@ -32,22 +32,6 @@ from compress.stages.training_run import (
 from compress.training.distributed import World
 from compress.training.workplace import Workplace
 from tests.notes import Notes
-
-
-def test_models_may_get_a_normalisation_by_name() -> None:
-    measured = load_splits(build(TrainConfig, {}), Silent())
-    named = load_splits(build(TrainConfig, {"normalization": "imagenet"}), Silent())
-    assert named.mean == (0.485, 0.456, 0.406)
-    assert named.std == (0.229, 0.224, 0.225)
-    assert measured.mean == pytest.approx(measured.train.channel_statistics()[0])
-    assert named.sha256 == measured.sha256
-
-
-def test_an_unknown_normalisation_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match="unknown normalization 'tanh'") as caught:
-        load_splits(build(TrainConfig, {"normalization": "tanh"}), Silent())
-    assert "data" in caught.value.hint
-    assert "imagenet" in caught.value.hint
 
 
 def test_a_configuration_is_plain_json() -> None:

@@ -1,0 +1,46 @@
+"""The images of a training, with the normalisation its models get."""
+
+from dataclasses import replace
+
+from compress.config.training import TrainingConfig
+from compress.data import registry as data
+from compress.data.images import Splits
+from compress.errors import unknown
+from compress.models.normalization import NORMALIZATIONS
+from compress.progress import Progress
+
+MEASURED = "data"
+"""The normalisation by the training images' own mean and deviation."""
+
+
+def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
+    """The data of a training, with the normalisation its models get.
+
+    Raises:
+        InputError: Missing or damaged.
+        ConfigError: The data or the normalisation is unknown.
+    """
+    splits = data.load(
+        config.data,
+        data_dir=config.data_dir,
+        image_size=config.image_size,
+        validation_fraction=config.validation_fraction,
+        split_seed=config.split_seed,
+        download=True,
+        progress=progress,
+    )
+    return normalised(splits, config)
+
+
+def normalised(splits: Splits, config: TrainingConfig) -> Splits:
+    """Images whose mean and deviation were measured with the normalisation asked for.
+
+    Raises:
+        ConfigError: The normalisation is unknown.
+    """
+    if config.normalization == MEASURED:
+        return splits
+    if config.normalization not in NORMALIZATIONS:
+        raise unknown("normalization", config.normalization, [MEASURED, *NORMALIZATIONS])
+    chosen = NORMALIZATIONS[config.normalization]
+    return replace(splits, mean=chosen.mean, std=chosen.std)
