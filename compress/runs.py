@@ -278,7 +278,7 @@ class Run:
         return run
 
     def begin(self) -> None:
-        """Let go of what `--restart` put aside: every input was found and fits.
+        """Let go of what `--restart` put aside: the new run has something to keep.
 
         Raises:
             InputError: The folder cannot be written.

@@ -79,9 +79,13 @@ def draw(
             for part in (folder / drawn).rglob(".*.part"):
                 part.unlink(missing_ok=True)  # what a killed process was drawing
         write_run_plots(folder / "plots", epochs, rows, taught)
-        if tensorboard:
-            from compress.render.event_files import EventFiles
-
-            EventFiles(folder / EVENTS).write(epochs, rows)
     except (InputError, OSError) as error:
         progress.note(f"without pictures: {error}")
+    if not tensorboard:
+        return
+    from compress.render.event_files import EventFiles
+
+    try:
+        EventFiles(folder / EVENTS).write(epochs, rows)
+    except InputError as error:
+        progress.note(f"without event files: {error}")

@@ -119,20 +119,15 @@ class TrainingConfig(Optimization):
     tensorboard: bool = False
     recipe: str | None = None
 
-    @field_validator("data")
-    @classmethod
-    def _data_can_be_written(cls, data: str) -> str:
-        if data.encode("utf-8", "replace").decode() != data:
-            raise ValueError("the folder's name is not UTF-8: rename it")
-        return data
-
     @model_validator(mode="after")
     def _paths_can_be_written(self) -> Self:
         for name, value in self:
             for one in value if isinstance(value, tuple) else (value,):
                 text = str(one) if isinstance(one, str | Path | Reference) else ""
                 if text.encode("utf-8", "replace").decode() != text:
-                    raise ConfigError(f"{written(name)} {text!a}: the name is not UTF-8")
+                    raise ConfigError(
+                        f"{written(name)} {text!a}: the name is not UTF-8", hint="rename it"
+                    )
         return self
 
     @field_validator("seeds")

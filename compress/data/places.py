@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from compress.cache import cache_folder
-from compress.errors import InputError
+from compress.errors import InputError, MachineError
 from compress.files import write_bytes
 
 
@@ -17,7 +17,7 @@ def remembered(key: str) -> Path | None:
     """
     try:
         return Path(os.fsdecode(_file(key).read_bytes().strip()))
-    except OSError:
+    except (OSError, MachineError):
         return None
 
 
@@ -30,7 +30,8 @@ def remember(key: str, folder: Path) -> None:
     """
     place = folder.absolute()
     if place != remembered(key):
-        with suppress(InputError):  # a cache that cannot be written costs nothing but the memory
+        # a cache that cannot be written costs nothing but the memory
+        with suppress(InputError, MachineError):
             write_bytes(_file(key), os.fsencode(place) + b"\n")
 
 

@@ -104,7 +104,7 @@ def distill(
         taught_by.check_finished(folder, config)
         progress.note(f"{folder} is complete; --restart distils anew")
         record = DistillRecord.read(done)
-        return with_averages(record, folder) if config.ensemble else record
+        return with_averages(record, folder, progress) if config.ensemble else record
     world = join(config.device)
     progress = progress if world.main else Silent()
     device = pick_device(config.device)

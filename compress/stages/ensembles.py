@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from compress import evaluate
 from compress.config.distill import StudentPlan
 from compress.errors import ConfigError
+from compress.progress import Progress
 from compress.records.distill import DistillRecord, EnsembleRow
+from compress.runs import read_manifest
 from compress.stages.summarize import by_settings
-from compress.training.results import Finished, read_predictions, read_test_labels
+from compress.training.results import (
+    PREDICTIONS,
+    Finished,
+    read_predictions,
+    read_test_labels,
+)
 
 ROLES = ("student", "control")
 
@@ -29,13 +36,22 @@ def check_ensemble(plans: Sequence[StudentPlan]) -> None:
         )
 
 
-def with_averages(record: DistillRecord, folder: Path) -> DistillRecord:
+def with_averages(record: DistillRecord, folder: Path, progress: Progress) -> DistillRecord:
     """The record of a complete run with its averages, which nobody asked for when it was made.
 
+    Args:
+        record: As it was stored.
+        folder: The run directory.
+        progress: Told where there are none to be had.
+
     Raises:
-        InputError: Stored predictions are missing or damaged.
+        InputError: Stored predictions are damaged.
     """
     if record.ensembles:
+        return record
+    kept = read_manifest(folder).artifacts
+    if any(f"{PREDICTIONS}/{row.label}.npz" not in kept for row in record.students):
+        progress.note(f"{folder} kept no predictions that could be averaged")
         return record
     finished = [Finished(row, *read_predictions(folder, row.label)) for row in record.students]
     labels = read_test_labels(folder, record.students[0].label)

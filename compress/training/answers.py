@@ -133,7 +133,7 @@ class Teaching:
     def _named(self, view: View) -> str:
         """A view as people are told of it."""
         if self._views is None:
-            return f"soft labels of view {view.number}"
+            return f"soft labels of view {view.number + 1}"
         return f"view {view.number + 1}/{self._views}"
 
     def _stored(

@@ -174,7 +174,6 @@ def _train_group(
         step = f", step {position.step}" if position.step else ""
         place.progress.note(f"resuming after epoch {position.epoch}{step}")
     _tap(source, learners)
-    run.begin()  # every input was found, and all that learns fits
 
     def write_log() -> None:
         run.write_epochs(position.log)
@@ -185,6 +184,7 @@ def _train_group(
         teacher_seconds = source.seconds
 
         def write() -> None:
+            run.begin()  # every input was found, and a step of all that learns fits
             spent = {"seconds": run.seconds, "teacher_seconds": teacher_seconds}
             checkpoints.save(
                 run.folder / CHECKPOINT,

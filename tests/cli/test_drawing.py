@@ -47,7 +47,14 @@ def test_a_result_stands_without_its_pictures(run: Path) -> None:
 def test_a_result_stands_without_its_event_files(run: Path) -> None:
     pytest.importorskip("tensorboard")
     (run / "tensorboard").write_text("in the way")
-    assert _draw(run, tensorboard=True).startswith("without pictures: cannot write ")
+    assert _draw(run, tensorboard=True).startswith("without event files: cannot write ")
+
+
+def test_what_keeps_pictures_away_keeps_no_event_files_away(run: Path) -> None:
+    pytest.importorskip("tensorboard")
+    (run / "plots").write_text("in the way")
+    _draw(run, tensorboard=True)
+    assert [p for p in (run / "tensorboard").rglob("*") if p.is_file()]
 
 
 def test_event_files_are_written_where_asked_for(run: Path) -> None:

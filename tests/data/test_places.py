@@ -33,6 +33,17 @@ def test_a_cache_that_cannot_be_written_is_no_error(
     assert places.remembered("pets") is None
 
 
+def test_without_a_home_folder_nothing_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("COMPRESS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    places.remember("pets", Path("pets"))
+    assert places.remembered("pets") is None
+
+
 def test_a_place_of_any_name_is_remembered(tmp_path: Path) -> None:
     """File systems take bytes that are no UTF-8."""
     folder = tmp_path / os.fsdecode(b"donn\xe9es")

@@ -84,7 +84,7 @@ def test_labels_are_the_stored_values_of_the_answers(tmp_path: Path) -> None:
 def test_progress_tells_of_the_view_being_answered(tmp_path: Path) -> None:
     notes = Notes()
     teaching(tmp_path, teacher(tmp_path, seeds=(0, 1)), notes).labels(view(3))
-    assert notes.started == ["soft labels of view 3: 300 image"]
+    assert notes.started == ["soft labels of view 4: 300 image"]
 
 
 def test_a_view_that_was_answered_is_one_line_of_a_log_and_one_that_was_there_none(
@@ -95,7 +95,7 @@ def test_a_view_that_was_answered_is_one_line_of_a_log_and_one_that_was_there_no
     source.labels(view(3))
     source.labels(view(3))
     (said,) = notes.notes
-    assert re.fullmatch(r"soft labels of view 3: stored, [1-9]\d* images/s", said)
+    assert re.fullmatch(r"soft labels of view 4: stored, [1-9]\d* images/s", said)
 
 
 def test_a_view_nobody_can_answer_is_an_input_error(tmp_path: Path) -> None:

@@ -89,10 +89,10 @@ def test_what_restart_replaces_stays_until_all_that_learns_fits(
     before = weight_files(tmp_path)
     again = Run.open(place, id="r", command="distill", config={}, restart=True)
 
-    def too_large(*_: Any) -> None:
+    def too_large(*_: Any, **__: Any) -> None:
         raise MachineError("no step fits")
 
-    monkeypatch.setattr(session, "build_learner", too_large)
+    monkeypatch.setattr(Learner, "step", too_large)
     with pytest.raises(MachineError), opened(again) as run:
         train_students(
             run,
