@@ -17,14 +17,20 @@ SAME_RESULT = {"checkpoint_every": 0, "ensemble": False}
 
 It is their default, for runs were named with it before: a run without the option keeps its name.
 """
+ADDED = {"select": "best"}
+"""Options that came later, and what runs did before: at that value the identity has none."""
+OVERRIDES = frozenset({"model_settings", "sweep"})
+"""Tables over the other options: what is said there counts as it is."""
 
 
 def identity(config: dict[str, Any]) -> dict[str, Any]:
     """The part of a configuration (in JSON form) that decides the result, nested tables too."""
     return {
-        key: identity(value) if isinstance(value, dict) else SAME_RESULT.get(key, value)
+        key: identity(value)
+        if isinstance(value, dict) and key not in OVERRIDES
+        else SAME_RESULT.get(key, value)
         for key, value in config.items()
-        if key not in NOT_ASKED
+        if key not in NOT_ASKED and (key not in ADDED or value != ADDED[key])
     }
 
 
@@ -52,6 +58,10 @@ def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
     return found
 
 
+def _value(flat: dict[str, Any], key: str) -> Any:
+    return flat.get(key, ADDED.get(key.rpartition(".")[2]))
+
+
 def _shown(value: Any) -> str:
     return "unset" if value is None else json.dumps(value)
 
@@ -60,7 +70,8 @@ def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """How two configurations ask for different things, one line per option."""
     first, second = _flat(identity(old)), _flat(identity(new))
     return [
-        f"{written(key)} is {_shown(first.get(key))} in the run, {_shown(second.get(key))} now"
+        f"{written(key)} is {_shown(_value(first, key))} in the run, "
+        f"{_shown(_value(second, key))} now"
         for key in sorted(first.keys() | second.keys())
         if first.get(key) != second.get(key)
     ]

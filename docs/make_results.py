@@ -34,7 +34,7 @@ by hand. `python benchmarks/run_recipes.py` makes the records, one recipe after 
 How to read them:
 
 * Accuracies are top-1 in per cent of the test images, which are looked at once, at the end. The
-  epoch is the one with the best validation accuracy; *last* is the last epoch.
+  epoch is the one with the best validation accuracy, if nothing else is said; *last* is the last.
 * *no KD* is the control: the same student on the same batches, without a teacher. *KD gain* is the
   difference to it in points, paired by image and seed.
 * n is the number of seeds. With one, ranges are 95% intervals over test images (Wilson's; for

@@ -55,6 +55,15 @@ def test_what_never_changes_the_result_counts_as_its_default() -> None:
     assert differences({"teacher_training": often}, {"teacher_training": plain}) == []
 
 
+def test_an_option_that_came_later_changes_the_id_only_where_it_changes_the_run() -> None:
+    before, now, other = CONFIG, {**CONFIG, "select": "best"}, {**CONFIG, "select": "last"}
+    assert run_id("d", "m", before) == run_id("d", "m", now) != run_id("d", "m", other)
+    assert differences({"teacher_training": before}, {"teacher_training": now}) == []
+    assert differences(before, other) == ['--select is "best" in the run, "last" now']
+    over = {**other, "model_settings": {"small_cnn": {"select": "best"}}}
+    assert run_id("d", "m", over) != run_id("d", "m", {**other, "model_settings": {}})
+
+
 def test_a_difference_inside_a_table_is_named_alone() -> None:
     old = {"augmentation": {"flip": True, "cutout": 0}, "sweep": {}}
     new = {"augmentation": {"flip": False, "cutout": 0}, "sweep": {}}

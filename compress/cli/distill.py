@@ -118,6 +118,7 @@ def distill(
     weight_decay: options.WeightDecay = None,
     label_smoothing: options.LabelSmoothing = None,
     ema_decay: options.Ema = None,
+    select: options.Select = None,
     seed: options.Seed = None,
     seeds: options.Seeds = None,
     recipe: options.Recipe = None,

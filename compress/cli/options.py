@@ -194,6 +194,16 @@ Ema = Annotated[
         rich_help_panel=LEARNING,
     ),
 ]
+Select = Annotated[
+    str | None,
+    typer.Option(
+        "--select",
+        metavar="best|last",
+        help="Keep the epoch with the best validation accuracy, or the last one "
+        "[default: the recipe's, else best].",
+        rich_help_panel=LEARNING,
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(

@@ -37,6 +37,8 @@ class Optimization(Frozen):
         ema_decay: Decay per step of an exponential moving average of the weights; 0 is off. The
             average is what is evaluated and kept. At first it is the plain mean over the steps.
         clip_norm: Largest norm of the gradient; 0 is off.
+        select: Whose weights are kept: of the epoch with the best validation accuracy, or of the
+            last one. A small validation split chooses badly where the learning rate ends at 0.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -50,6 +52,7 @@ class Optimization(Frozen):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0
     clip_norm: Annotated[float, Field(ge=0)] = 0.0
+    select: Literal["best", "last"] = "best"
 
     def looks_at(self, setting: str) -> bool:
         """Whether a setting changes anything with this schedule."""

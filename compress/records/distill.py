@@ -44,12 +44,13 @@ class StudentRow(ModelRow):
     """One trained student or control. Accuracies are fractions of the test split if not said.
 
     Attributes:
-        top1: Selected epoch (best on validation).
+        top1: Selected epoch.
         top1_low: Lower end of its 95% Wilson interval.
         top1_high: Upper end.
         val_top1: Selected epoch, validation split.
         last_top1: Last epoch.
         train_top1: Selected epoch, training images without augmentation.
+        select: Why that epoch was selected: best on validation, or last.
         selected_epoch: From 1.
         kd_gain: top1 minus the control's; null without a control.
         kd_gain_low: Lower end of its 95% interval, paired over test images.
@@ -68,6 +69,7 @@ class StudentRow(ModelRow):
     val_top1: float
     last_top1: float
     train_top1: float
+    select: Literal["best", "last"] = "best"
     selected_epoch: int
     kd_gain: float | None = None
     kd_gain_low: float | None = None

@@ -20,7 +20,7 @@ from compress.render.numbers import (
 from compress.render.report_data import by_data
 from compress.render.tables.distill import in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
-from compress.render.tables.train import NOTES as TRAIN_NOTES
+from compress.render.tables.train import notes as train_notes
 
 MOST_CHANGED = 12
 """Rows of the short table of classes; the long one holds all."""
@@ -58,7 +58,7 @@ def accuracy(run: RunReport) -> Sheet:
     heads = ("model", "test top-1, % (95%)", "last epoch", "validation", "training")
     if not isinstance(result, DistillRecord):
         rows = tuple((row.label, *_accuracies(row)) for row in run.rows)
-        return Sheet("Accuracy", heads, rows, TRAIN_NOTES)
+        return Sheet("Accuracy", heads, rows, train_notes(result))
     teacher = (
         f"{result.teacher.name} (teacher)",
         f"{percent(result.teacher.top1)} ({percent_range(*teacher_range(result))})",
@@ -109,7 +109,7 @@ def _name(row: StudentRow) -> str:
 
 def cost(run: RunReport) -> Sheet:
     """What the models cost, and how far their confidence can be trusted."""
-    heads = ("model", "parameters", "MACs", "ECE, %", "NLL, nats", "best epoch", "time")
+    heads = ("model", "parameters", "MACs", "ECE, %", "NLL, nats", "kept epoch", "time")
     rows: list[tuple[str, ...]] = []
     distilled = isinstance(run.result, DistillRecord)
     if isinstance(run.result, DistillRecord):

@@ -80,6 +80,7 @@ class Learner:
         self.model = placed(model, device, chosen.memory_format)
         self.objective = objective
         self.format = chosen
+        self.select = optimization.select
         self.best: State | None = None
         self.best_validation: NDArray[np.float32] | None = None
         self.best_val = -1.0
@@ -323,7 +324,8 @@ class Learner:
     ) -> None:
         """Keep this epoch's weights if they are the best on the validation split so far.
 
-        The higher top-1 wins, then the lower loss, then the earlier epoch.
+        The higher top-1 wins, then the lower loss, then the earlier epoch. Where the settings
+        select the last epoch, it is the best whatever its figures.
 
         Args:
             epoch: From 1.
@@ -331,7 +333,8 @@ class Learner:
             val_loss: On the validation split.
             logits: Of the validation split, (images, classes); kept with the weights.
         """
-        if (val_top1, -val_loss) > (self.best_val, -self.best_val_loss):
+        better = (val_top1, -val_loss) > (self.best_val, -self.best_val_loss)
+        if better or self.select == "last":
             self.best, self.best_epoch, self.best_validation = self.weights(), epoch, logits
             self.best_val, self.best_val_loss = val_top1, val_loss
 

@@ -85,6 +85,7 @@ def finish(
         val_top1=float(evaluate.top1(validation, splits.validation.known_labels)),
         last_top1=float(evaluate.top1(last_test, labels)),
         train_top1=float(evaluate.top1(train, splits.train.known_labels)),
+        select=learner.select,
         selected_epoch=learner.best_epoch,
         ece=float(evaluate.ece(test, labels)),
         nll=float(evaluate.nll(test, labels)),

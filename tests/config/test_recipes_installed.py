@@ -70,7 +70,7 @@ def test_the_recipes_of_the_project_are_there() -> None:
     questions = {
         *("cifar10-small-cnn", "cifar10-feature-against-response", "cifar10-alpha-temperature"),
         *("cifar10-two-block-cnn", "cifar10-two-block-cnn-long"),
-        *("cifar10-small-cnn-long", "cifar10-small-cnn-long-kd"),
+        *("cifar10-small-cnn-long", "cifar10-small-cnn-long-kd", "cifar10-small-cnn-long-gentle"),
     }
     assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
 
@@ -110,6 +110,7 @@ def test_the_origins_figures_and_the_targets_are_those_of_the_project() -> None:
         "cifar10-small-cnn": {"student": 0.923, "seeds": 3},
         "cifar10-small-cnn-long": {"student": 0.923, "seeds": 3},
         "cifar10-small-cnn-long-kd": {"student": 0.923, "seeds": 3},
+        "cifar10-small-cnn-long-gentle": {"student": 0.923, "seeds": 3},
         "cifar100": {"student": 0.71, "seeds": 1},
     }
     beaten = [name for about in abouts.values() for name in about.to_beat]
@@ -320,6 +321,19 @@ def test_the_long_training_with_kd_differs_in_the_loss_alone() -> None:
     assert {
         objective(plan) == MOSTLY_TEACHER for plan in plans_of("cifar10-small-cnn-long-kd").values()
     } == {True}
+
+
+def test_the_gentle_training_differs_in_how_the_rate_falls_and_what_is_kept() -> None:
+    gentle, steep = (recipes.load(f"cifar10-small-cnn-long{ending}") for ending in ("-gentle", ""))
+    said = {"epochs", "learning_rate", "schedule", "warmup_epochs", "select"}
+    differs = {
+        key
+        for key in gentle["distill"].keys() | steep["distill"].keys()
+        if gentle["distill"].get(key) != steep["distill"].get(key)
+    }
+    assert differs == said
+    assert {**gentle, "about": None, "distill": None} == {**steep, "about": None, "distill": None}
+    assert distill_config({"recipe": "cifar10-small-cnn-long-gentle"}).select == "last"
 
 
 def test_features_stand_against_answers_on_one_pair_with_three_seeds() -> None:

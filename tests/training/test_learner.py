@@ -304,6 +304,15 @@ def test_the_best_epoch_has_the_higher_top1_then_the_lower_loss_then_comes_first
     assert chosen == [(1, 1), (1, 1), (3, 3), (3, 3)]
 
 
+def test_where_the_last_epoch_is_selected_figures_do_not_matter() -> None:
+    student = learner(optimization=Optimization(select="last"))
+    for epoch, (top1, loss) in enumerate([(0.5, 1.0), (0.4, 2.0)], 1):
+        student.consider(epoch, top1, loss, np.full((1, 10), epoch, dtype=np.float32))
+    assert (student.best_epoch, student.best_val, student.best_val_loss) == (2, 0.4, 2.0)
+    assert student.best_validation is not None
+    assert student.best_validation[0, 0] == 2
+
+
 class Hungry(nn.Module):
     """A network that takes all memory for more images than `fits`."""
 

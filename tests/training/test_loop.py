@@ -150,6 +150,17 @@ def test_the_kept_epoch_is_the_best_on_validation() -> None:
     assert same_weights(student.best, seen[best])
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for() -> None:
+    """With these steps the last epoch is not the best."""
+    student = learner(epochs=4, optimization=Optimization(learning_rate=0.5, select="last"))
+    position = run([student], epochs=4)
+    ranks = [(record.val_top1, -record.val_loss) for record in position.log]
+    assert ranks.index(max(ranks)) != 3
+    assert student.best_epoch == 4
+    assert student.best is not None
+    assert same_weights(student.best, student.weights())
+
+
 @pytest.mark.parametrize("killed_at", range(1, 2 * STEPS))
 def test_going_on_from_any_checkpoint_ends_bit_for_bit_the_same(killed_at: int) -> None:
     """Checkpoints after every step, a kill right after one, and new objects go on from it."""

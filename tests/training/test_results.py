@@ -95,6 +95,13 @@ def test_where_the_last_epoch_is_chosen_both_figures_agree(tmp_path: Path) -> No
     assert row.last_top1 == row.top1
 
 
+@pytest.mark.parametrize("select", ["best", "last"])
+def test_the_row_says_why_the_epoch_was_selected(tmp_path: Path, select: str) -> None:
+    student = trained()
+    student.select = select  # type: ignore[assignment]
+    assert finished(open_run(tmp_path / "run"), student).select == select
+
+
 def test_predictions_come_with_their_labels(tmp_path: Path) -> None:
     run, student = open_run(tmp_path / "run"), trained()
     row = finished(run, student)

@@ -86,12 +86,21 @@ def heading(record: DistillRecord) -> Text:
     )
 
 
+def kept_epoch(rows: Sequence[StudentRow]) -> str:
+    """Which epoch the figures of these models are of, and what the column `last` is."""
+    last = [row.label for row in rows if row.select == "last"]
+    if last and len(last) == len(rows):
+        return "at the last epoch, whatever its validation top-1."
+    but = f" (of {', '.join(last)}: the last)" if last else ""
+    return f"at the epoch with the best validation top-1{but}; last: at the last epoch."
+
+
 def notes(record: DistillRecord) -> str:
     """What the numbers are, and what a reader must know to trust them."""
     gains = any(row.kd_gain is not None for row in record.students)
     lines = [
-        "Top-1 in per cent of the test images, at the epoch with the best validation top-1; "
-        "last: at the last epoch. Ranges are 95% intervals (Wilson"
+        f"Top-1 in per cent of the test images, {kept_epoch(record.students)} "
+        "Ranges are 95% intervals (Wilson"
         + ("; KD gain: points over the control, paired by image)." if gains else ")."),
     ]
     if any(row.kd_gain_images_low is not None and row.kd_gain_pairs != 1 for row in record.summary):
@@ -217,7 +226,7 @@ def _columns(record: DistillRecord, joint: str) -> dict[str, _Column]:
             _nothing,
             lambda s: gain_cell(gain_of_row(s, alone=record.one_seed), joint),
         ),
-        "epoch": _Column("best\nepoch", _nothing, lambda s: str(s.selected_epoch)),
+        "epoch": _Column("kept\nepoch", _nothing, lambda s: str(s.selected_epoch)),
         "agreement": _Column("agrees\n%", _nothing, lambda s: percent(s.agreement)),
         "ece": _Column("ECE\n%", lambda t: percent(t.ece), lambda s: percent(s.ece)),
         "parameters": _Column(

@@ -6,16 +6,11 @@ from rich.text import Text
 
 from compress.records.train import TrainRecord
 from compress.render.numbers import amount, duration, percent, percent_range
-from compress.render.tables.distill import left_out, summary_table
+from compress.render.tables.distill import kept_epoch, left_out, summary_table
 from compress.render.tables.fitting import FirstThatFits, broken, grid
 
-NOTES = (
-    "Top-1 in per cent of the test images, at the epoch with the best validation top-1; "
-    "last: at the last epoch. Ranges are 95% Wilson intervals."
-)
-
 ACCURACY = ("test\ntop-1", "test\nlast", "val\ntop-1", "train\ntop-1")
-COST = ("best\nepoch", "ECE\n%", "para-\nmeters", "\nMACs", "\ntime")
+COST = ("kept\nepoch", "ECE\n%", "para-\nmeters", "\nMACs", "\ntime")
 
 
 def table(record: TrainRecord) -> RenderableType:
@@ -31,7 +26,15 @@ def table(record: TrainRecord) -> RenderableType:
         _models(record, "\n", ACCURACY + COST),
         Group(_models(record, "\n", ACCURACY), _models(record, "  ", COST)),
     )
-    return Group(head, *summary, models, *left_out(record), Text(NOTES, style="dim"))
+    return Group(head, *summary, models, *left_out(record), Text(notes(record), style="dim"))
+
+
+def notes(record: TrainRecord) -> str:
+    """What the numbers are."""
+    return (
+        f"Top-1 in per cent of the test images, {kept_epoch(record.models)} "
+        "Ranges are 95% Wilson intervals."
+    )
 
 
 def _models(record: TrainRecord, joint: str, heads: tuple[str, ...]) -> Table:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from compress.records.distill import EnsembleRow
 from compress.records.training import DivergedRow
-from compress.render.tables.distill import heading, in_order, table, teacher_range
+from compress.render.tables.distill import heading, in_order, kept_epoch, table, teacher_range
 from tests.fake_run import TEACHER, record, student, summary_row
 
 ROWS = (
@@ -130,6 +130,15 @@ def test_a_teacher_from_outside_is_said_to_be_one() -> None:
     assert text in render(table(record(ROWS)), 240)
     own = TEACHER.model_copy(update={"foreign": False})
     assert text not in render(table(record(ROWS, teacher=own)), 240)
+
+
+def test_who_kept_another_epoch_than_the_others_is_named() -> None:
+    best, last = student("small_cnn"), student("mobilenet_v2", select="last")
+    assert kept_epoch([best, last]) == (
+        "at the epoch with the best validation top-1 (of mobilenet_v2: the last); "
+        "last: at the last epoch."
+    )
+    assert kept_epoch([last]) in " ".join(render(table(record([last])), 200).split())
 
 
 def test_several_seeds_are_summed_up_as_mean_and_spread() -> None:

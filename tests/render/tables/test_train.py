@@ -43,6 +43,20 @@ def test_every_figure_of_a_model_is_in_its_row() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("select", "words"),
+    [
+        ("best", "at the epoch with the best validation top-1; last: at the last epoch."),
+        ("last", "at the last epoch, whatever its validation top-1."),
+    ],
+)
+def test_the_note_says_which_epoch_the_figures_are_of(select: str, words: str) -> None:
+    record = train_record(("resnet56",))
+    row = record.models[0].model_copy(update={"select": select})
+    shown = render(table(record.model_copy(update={"models": (row,)})), 200)
+    assert f"Top-1 in per cent of the test images, {words} Ranges" in " ".join(shown.split())
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_it_fits_the_terminal(width: int) -> None:
     shown = render(table(train_record(("resnet56-s0", "resnet56-s1"))), width)
