@@ -10,6 +10,7 @@ from compress.data.cifar_layouts import CIFAR10, CIFAR100
 from compress.data.images import ImageSet, Splits
 from compress.data.resize import resized
 from compress.errors import ConfigError, InputError, unknown
+from compress.files import seen_from
 from compress.progress import Progress, Silent
 
 READERS = {
@@ -37,6 +38,18 @@ def names() -> tuple[str, ...]:
 def is_named(name_or_folder: str) -> bool:
     """Whether `load` takes it for the name of a data set, not for a folder."""
     return name_or_folder in READERS
+
+
+def named_by(run: Path, name_or_folder: str) -> str:
+    """What to give `load` for the data that a run names, seen from this working directory.
+
+    Args:
+        run: The run directory.
+        name_or_folder: As its manifest has it. A folder stays one: `cifar10/` is not `cifar10`.
+    """
+    if is_named(name_or_folder) or name_or_folder.startswith("~"):
+        return name_or_folder
+    return str(seen_from(run, name_or_folder).absolute())
 
 
 def place_of(name: str, *, is_folder: bool | None, test_sha256: str | None) -> str | None:

@@ -1,6 +1,6 @@
 """Reading feature maps inside a model by the paths of its modules, without editing the model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
@@ -59,22 +59,34 @@ def tapped(model: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, Tensor]
     Raises:
         ConfigError: The model has no module of that path; those of its upper levels are listed.
     """
+    features: dict[str, Tensor] = {}
+    with _hooked(model, paths, features.__setitem__):
+        yield features
+
+
+@contextmanager
+def _hooked(
+    model: nn.Module, paths: Sequence[str], keep: Callable[[str, Tensor], None]
+) -> Iterator[None]:
+    """Hand each module's path and output over as soon as it has run.
+
+    Raises:
+        ConfigError: The model has no module of that path; those of its upper levels are listed.
+    """
     modules = dict(model.named_modules()) if paths else {}  # walking a big model takes time
     for path in paths:
         if path not in modules or not path:
             upper = [name for name in modules if name and name.count(".") < 2]
             raise unknown("module path", path, upper)
-    features: dict[str, Tensor] = {}
 
-    def collect(path: str, module: nn.Module) -> torch.utils.hooks.RemovableHandle:
-        def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-            features[path] = output
+    def hook(path: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        keep(path, output)
 
-        return module.register_forward_hook(keep)
-
-    handles = [collect(path, modules[path]) for path in dict.fromkeys(paths)]
+    handles = [
+        modules[path].register_forward_hook(partial(hook, path)) for path in dict.fromkeys(paths)
+    ]
     try:
-        yield features
+        yield
     finally:
         for handle in handles:
             handle.remove()
@@ -100,29 +112,18 @@ def shapes(
     image = torch.zeros(
         1, channels, image_size, image_size, device=weight.device, dtype=weight.dtype
     )
-    versions: dict[str, int] = {}
-    with evaluating(model), tapped(model, paths) as features:
-        modules = dict(model.named_modules())
-        handles = [
-            modules[path].register_forward_hook(partial(_note_version, versions, path))
-            for path in paths
-        ]
-        try:
-            model(image)
-        finally:
-            for handle in handles:
-                handle.remove()
-    for path in paths:
-        if features[path]._version != versions[path]:
+    found: dict[str, tuple[Tensor, int]] = {}
+
+    def keep(path: str, output: Tensor) -> None:
+        """With the output, how often it had been written in place when its module was done."""
+        found[path] = output, output._version
+
+    with evaluating(model), _hooked(model, paths, keep):
+        model(image)
+    for path, (output, version) in found.items():
+        if output._version != version:
             raise ConfigError(
                 f"the output of {path} is changed in place by what follows it",
                 hint="name the module after it, or the block that holds both",
             )
-    return {path: tuple(features[path].shape[1:]) for path in paths}
-
-
-def _note_version(
-    versions: dict[str, int], path: str, _module: nn.Module, _inputs: object, output: Tensor
-) -> None:
-    """Keep how often an output had been written in place when its module was done with it."""
-    versions[path] = output._version
+    return {path: tuple(found[path][0].shape[1:]) for path in paths}

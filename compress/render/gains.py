@@ -1,6 +1,8 @@
 """What a teacher or an average was worth, in words: one wording for tables, reports and pages."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from compress.records.distill import EnsembleRow, StudentRow, SummaryRow
 from compress.render.numbers import points, points_range
@@ -13,6 +15,17 @@ HURTS_ONE = "KD hurts (1 seed)"
 HELPS_ONE = "KD helps (1 seed)"
 AVERAGE_HURTS = "averaging hurts"
 AVERAGE_HELPS = "averaging helps"
+TONES: Mapping[str, Literal["good", "bad", "noise"]] = {
+    HELPS: "good",
+    HELPS_ONE: "noise",
+    AVERAGE_HELPS: "good",
+    HURTS: "bad",
+    HURTS_ONE: "bad",
+    AVERAGE_HURTS: "bad",
+    NOISE: "noise",
+    TWO_SEEDS: "noise",
+}
+"""How a verdict is coloured: a gain of one seed is not yet good news, but harm is a warning."""
 ONE_SEED = "One seed: how much other seeds would differ is in no range"
 """Said below tables that have the gain of one seed."""
 MORE_SEEDS = "; --seeds 0,1,2 measures it"

@@ -7,16 +7,7 @@ from html import escape
 
 from compress.records.report import Answers, Disagreement, ReportRecord, RunReport
 from compress.render import report_sheets, report_words
-from compress.render.gains import (
-    AVERAGE_HELPS,
-    AVERAGE_HURTS,
-    HELPS,
-    HELPS_ONE,
-    HURTS,
-    HURTS_ONE,
-    NOISE,
-    TWO_SEEDS,
-)
+from compress.render.gains import TONES
 from compress.render.html_style import STYLE
 from compress.render.numbers import percent
 from compress.render.report_figures import (
@@ -28,16 +19,6 @@ from compress.render.report_figures import (
 from compress.render.report_sheets import MOST_CHANGED, SAMPLES_NOTE, SAMPLES_TITLE, Sheet
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-VERDICT_CLASSES = {
-    HELPS: "good",
-    AVERAGE_HELPS: "good",
-    HURTS: "bad",
-    AVERAGE_HURTS: "bad",
-    HELPS_ONE: "noise",
-    HURTS_ONE: "bad",
-    NOISE: "noise",
-    TWO_SEEDS: "noise",
-}
 
 
 def page(record: ReportRecord) -> str:
@@ -142,7 +123,7 @@ def _list(lines: Sequence[str], kind: str = "") -> str:
 
 def _marked(text: str) -> str:
     """Escaped text with a verdict at its end in colour."""
-    for words, kind in VERDICT_CLASSES.items():
+    for words, kind in TONES.items():
         bare = text.removesuffix(".")
         if bare.endswith(words):
             head = escape(bare.removesuffix(words))

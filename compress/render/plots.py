@@ -94,11 +94,11 @@ def accuracy_against_macs(
         image: Of the result.
         looks: By label, those of the run; None gives the points shades of their own.
     """
-    own = shades(
-        [point.label for point in points if point.role == "student"],
-        [point.label for point in points if point.role == "control"],
-    )
-    shown = own if looks is None else looks
+    if looks is None:
+        looks = shades(
+            [point.label for point in points if point.role == "student"],
+            [point.label for point in points if point.role == "control"],
+        )
     teachers = [point.label for point in points if point.role == "teacher"]
     fills = dict(zip(teachers, cycle(TEACHER_FILLS), strict=False))
     costs = [point.macs for point in points]
@@ -106,7 +106,7 @@ def accuracy_against_macs(
 
     def draw(axes: Axes) -> None:
         for point, place in zip(points, places, strict=True):
-            look = Shade(INK) if point.role == "teacher" else shown[point.label]
+            look = Shade(INK) if point.role == "teacher" else looks[point.label]
             mark = "*" if point.role == "teacher" else look.mark
             axes.errorbar(
                 place,

@@ -34,7 +34,7 @@ from compress.training.answers import Teaching
 from compress.training.device import accelerator_name, pick_device
 from compress.training.distributed import alone_on_failure, join
 from compress.training.inputs import TrainingImages
-from compress.training.results import write_predictions
+from compress.training.predictions import write_predictions
 from compress.training.session import check_batch, train_students
 from compress.training.workplace import Watch, Workplace, unwatched
 

@@ -13,12 +13,8 @@ from compress.progress import Progress
 from compress.records.distill import DistillRecord, EnsembleRow
 from compress.runs import read_manifest
 from compress.stages.summarize import by_settings
-from compress.training.results import (
-    PREDICTIONS,
-    Finished,
-    read_predictions,
-    read_test_labels,
-)
+from compress.training.predictions import predictions_name, read_predictions, read_test
+from compress.training.results import Finished
 
 ROLES = ("student", "control")
 
@@ -50,11 +46,11 @@ def with_averages(record: DistillRecord, folder: Path, progress: Progress) -> Di
     if record.ensembles:
         return record
     kept = read_manifest(folder).artifacts
-    if any(f"{PREDICTIONS}/{row.label}.npz" not in kept for row in record.students):
+    if any(predictions_name(row.label) not in kept for row in record.students):
         progress.note(f"{folder} kept no predictions that could be averaged")
         return record
     finished = [Finished(row, *read_predictions(folder, row.label)) for row in record.students]
-    labels = read_test_labels(folder, record.students[0].label)
+    _, labels = read_test(folder / predictions_name(record.students[0].label))
     return record.model_copy(update={"ensembles": average(finished, labels)})
 
 

@@ -148,7 +148,8 @@ def find(config: ExportConfig, progress: Progress) -> Found:
         return _from_file(config, progress)
     raise InputError(
         f"nothing to export in {target!r}: neither a run nor a weights file",
-        hint="`compress list runs` shows the runs; a file needs FILE:model=NAME,normalization=…",
+        hint="`compress list runs` shows the runs; a file needs "
+        "FILE:model=NAME,normalization=… and --data",
     )
 
 
@@ -215,8 +216,7 @@ def _chosen_labels(folder: Path, roles: dict[str, Role], asked: Sequence[str]) -
 
 
 def _data_name(config: ExportConfig, manifest: RunManifest, folder: Path) -> str:
-    named = str(manifest.config["data"])
-    return config.data or (named if data.is_named(named) else str(seen_from(folder, named)))
+    return config.data or data.named_by(folder, str(manifest.config["data"]))
 
 
 def _data_kind(name: str) -> DataKind:
@@ -302,7 +302,7 @@ def _from_file(config: ExportConfig, progress: Progress) -> Found:
         download=True,
         progress=progress,
     )
-    name = Path(config.data).name
+    name = Path(config.data).name or "data"
     label = found.header.model
     source = _source(
         [found],

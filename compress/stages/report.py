@@ -9,8 +9,7 @@ import numpy as np
 from compress.config.report import ReportConfig
 from compress.data import registry as data
 from compress.data.images import ImageSet
-from compress.errors import CompressError, InputError
-from compress.files import seen_from
+from compress.errors import CompressError
 from compress.progress import Progress, Silent
 from compress.records.distill import DistillRecord, StudentRow
 from compress.records.families import families
@@ -26,6 +25,7 @@ from compress.stages.report_answers import (
     who_is_right,
 )
 from compress.stages.report_samples import pick_samples
+from compress.training.predictions import predictions_name, read_test
 from compress.version import VERSION
 
 TEACHER = "teacher"
@@ -166,16 +166,11 @@ def _predictions(
     Raises:
         InputError: The file is missing, altered, or holds something else.
     """
-    name = f"predictions/{label}.npz"
+    name = predictions_name(label)
     if name not in manifest.artifacts:
         notes.append(f"the run kept no predictions of {label}: its details are left out")
         return None
-    path = checked_file(folder, manifest, name)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(arrays["test_logits"], arrays["test_labels"])
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} holds no predictions: {error}") from error
+    return Predictions(*read_test(checked_file(folder, manifest, name)))
 
 
 def _test_images(
@@ -194,7 +189,7 @@ def _test_images(
     place = data_dir or data.still_there(config.get("data_dir"))
     try:
         images = data.load_test(
-            name if data.is_named(name) else str(seen_from(folder, name)),
+            data.named_by(folder, name),
             data_dir=place,
             image_size=config.get("image_size"),
             progress=progress,

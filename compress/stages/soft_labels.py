@@ -7,7 +7,6 @@ from typing import NoReturn
 from compress.cache import cache_folder
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.train import TrainConfig
-from compress.data import registry as data
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, Interrupted
@@ -15,6 +14,7 @@ from compress.interrupts import polite_stop
 from compress.progress import Progress, Silent
 from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
+from compress.stages.training_data import load_data
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
 from compress.training.distributed import alone_on_failure, join
@@ -49,16 +49,7 @@ def soft_labels(
     world = join(config.device)
     progress = progress if world.main else Silent()
     place = Workplace(pick_device(config.device), world, progress)
-    splits = data.load(
-        config.data,
-        data_dir=config.data_dir,
-        image_size=config.image_size,
-        validation_fraction=config.validation_fraction,
-        split_seed=config.split_seed,
-        download=True,
-        progress=progress,
-    )
-
+    splits = load_data(config, progress)
     members = _members(config, splits, progress)
     folder = config.soft_labels or cache_folder() / "soft-labels"
     with ExitStack() as held:

@@ -1,7 +1,8 @@
-"""The images of a training, with the normalisation its models get."""
+"""The images of a training or its teacher, with the normalisation models get."""
 
 from dataclasses import replace
 
+from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
 from compress.data.images import Splits
@@ -20,7 +21,17 @@ def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
         InputError: Missing or damaged.
         ConfigError: The data or the normalisation is unknown.
     """
-    splits = data.load(
+    return normalised(load_data(config, progress), config)
+
+
+def load_data(config: TrainingConfig | SoftLabelsConfig, progress: Progress) -> Splits:
+    """The data of a command that learns or teaches, with its own mean and deviation.
+
+    Raises:
+        InputError: Missing or damaged.
+        ConfigError: The data is unknown.
+    """
+    return data.load(
         config.data,
         data_dir=config.data_dir,
         image_size=config.image_size,
@@ -29,7 +40,6 @@ def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
         download=True,
         progress=progress,
     )
-    return normalised(splits, config)
 
 
 def normalised(splits: Splits, config: TrainingConfig) -> Splits:

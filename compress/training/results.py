@@ -1,6 +1,5 @@
 """What a trained student leaves behind: weights, predictions, and the figures of its row."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from compress import evaluate
 from compress.config.distill import StudentPlan
 from compress.data.images import Splits
 from compress.errors import InputError
-from compress.files import atomic_path, write_text
+from compress.files import write_text
 from compress.models import cost, weights
 from compress.models import registry as models
 from compress.records.distill import StudentRow
@@ -22,9 +21,9 @@ from compress.records.training import DivergedRow
 from compress.runs import Run, read_epochs
 from compress.training.inputs import TrainingImages, as_tensor
 from compress.training.learner import Learner
+from compress.training.predictions import read_predictions, write_predictions
 
 STUDENTS = "students"
-PREDICTIONS = "predictions"
 HOST = torch.device("cpu")
 DIVERGED = "diverged"
 
@@ -109,57 +108,6 @@ def _named(plan: StudentPlan) -> dict[str, Any]:
 def _epochs(run: Run, label: str) -> int:
     """How many epochs of a student the log holds."""
     return sum(record.label == label for record in read_epochs(run.folder))
-
-
-def write_predictions(
-    folder: Path,
-    label: str,
-    splits: Splits,
-    validation: NDArray[np.float32],
-    test: NDArray[np.float32],
-) -> None:
-    """Keep validation and test logits with their labels as predictions/<label>.npz.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    with atomic_path(folder / PREDICTIONS / f"{label}.npz") as part, part.open("wb") as stream:
-        np.savez(
-            stream,
-            val_logits=validation,
-            test_logits=test,
-            val_labels=splits.validation.known_labels,
-            test_labels=splits.test.known_labels,
-        )
-
-
-def read_predictions(folder: Path, label: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Validation and test logits of a student.
-
-    Raises:
-        InputError: Missing or damaged.
-    """
-    validation, test = _arrays(folder, label, "val_logits", "test_logits")
-    return validation, test
-
-
-def read_test_labels(folder: Path, label: str) -> NDArray[np.int64]:
-    """The labels of the test images, as they stand beside a student's answers to them.
-
-    Raises:
-        InputError: Missing or damaged.
-    """
-    (labels,) = _arrays(folder, label, "test_labels")
-    return labels.astype(np.int64)
-
-
-def _arrays(folder: Path, label: str, *names: str) -> list[NDArray[Any]]:
-    path = folder / PREDICTIONS / f"{label}.npz"
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return [arrays[name] for name in names]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is missing or damaged: {error}") from error
 
 
 def read_finished(run: Run, plan: StudentPlan) -> Finished:

@@ -77,6 +77,18 @@ def test_classes_and_size_of_the_test_images_are_told_alone(pets):
     assert registry.load_size("digits") == 8
 
 
+def test_the_data_of_a_run_is_named_from_here(pets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "runs" / "one"
+    run.mkdir(parents=True)
+    for named in ("digits", "~/pets"):
+        assert registry.named_by(run, named) == named
+    assert registry.named_by(run, "pets/") == str(pets)
+    pets.rename(tmp_path / "digits")
+    for named in ("digits/", "./digits"):
+        assert registry.load(registry.named_by(run, named)).class_names == ("dark", "light")
+
+
 def test_a_folder_with_validation_pictures_keeps_all_its_training_pictures(pets):
     (pets / "val").mkdir()
     for name in ("dark", "light"):

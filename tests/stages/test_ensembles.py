@@ -19,7 +19,8 @@ from compress.stages import distill as stage
 from compress.stages.distill import check_plans, distill
 from compress.stages.ensembles import average
 from compress.stages.train import train
-from compress.training.results import Finished, read_predictions
+from compress.training.predictions import read_predictions
+from compress.training.results import Finished
 from tests.fake_run import student
 from tests.tiny_training import digits
 from tests.trained_run import save_weights

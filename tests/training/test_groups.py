@@ -118,7 +118,7 @@ def test_each_of_several_groups_is_named_in_the_log_and_before_its_epochs(tmp_pa
     notes = Notes()
     train(tmp_path, plans, group=4, epochs=1, notes=notes)
     named = [note for note in notes.notes if note.startswith("group")]
-    assert named == ["group 1/2: a, b, c, …", "group 2/2: e"]
+    assert named == ["group 1/2: a, b, c (and 1 more)", "group 2/2: e"]
     epochs = [task for task in notes.started if "epoch" in task]
     assert epochs == ["group 1/2 epoch 1/1: 4 step", "group 2/2 epoch 1/1: 4 step"]
 
