@@ -38,11 +38,11 @@ def run_id(data: str, what: str, config: dict[str, Any]) -> str:
     """Name a run by what was asked: `<data>-<what>-<8 hex digits>`.
 
     Args:
-        data: Data name or folder; a folder's last part is used.
+        data: Data name or folder; a folder's last part is used, where it has one.
         what: Model or students, for people.
         config: The configuration in JSON form.
     """
-    words = f"{Path(data).name}-{what}"
+    words = f"{Path(data).name or 'data'}-{what}"
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
     return f"{safe[:80]}-{digest(identity(config))[:8]}"
 
@@ -59,7 +59,8 @@ def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:
 
 
 def _value(flat: dict[str, Any], key: str) -> Any:
-    return flat.get(key, ADDED.get(key.rpartition(".")[2]))
+    *tables, name = key.split(".")
+    return flat.get(key, None if OVERRIDES & set(tables) else ADDED.get(name))
 
 
 def _shown(value: Any) -> str:

@@ -12,15 +12,14 @@ from compress.config import recipes
 from compress.config.bench import MeasuringConfig
 from compress.config.distill import DistillConfig
 from compress.config.gate import GateConfig
-from compress.config.specs import Augmentation
+from compress.config.recipes import FLAGS_ONLY
+from compress.config.specs import Augmentation, ModelSpec, StudentSpec
 from compress.config.train import TrainConfig
 from compress.config.training import Optimization, TrainingConfig
 from compress.files import write_text
 
 PAGE = Path(__file__).parent / "recipes.md"
-PLACES = frozenset(
-    {"target", "run_dir", "resume", "restart", "recipe", "tensorboard", "data_dir", "device"}
-)
+PLACES = FLAGS_ONLY | {"target", "data_dir", "device"}
 """Keys about one invocation: flags and not recipes are for them."""
 HEAD = """\
 # Recipes
@@ -85,7 +84,11 @@ def _default(model: type[BaseModel], key: str) -> str:
     if field.is_required():
         return ""
     value: Any = field.get_default(call_default_factory=True, validated_data={})
-    return f"`{json.dumps(value)}`" if isinstance(value, (str, int, float)) else ""
+    if isinstance(value, ModelSpec):
+        value = str(value)
+    elif isinstance(value, tuple) and value and isinstance(value[0], StudentSpec):
+        value = [str(one.model) for one in value]
+    return f"`{json.dumps(value)}`" if isinstance(value, (str, int, float, list)) else ""
 
 
 def keys(title: str, model: type[BaseModel], *, of: type[BaseModel] | None = None) -> list[str]:

@@ -20,7 +20,13 @@ from compress.render.numbers import (
     percent,
     percent_range,
 )
-from compress.render.tables.distill import LESSONS, chance, judged_gains, teacher_range
+from compress.render.tables.distill import (
+    LESSONS,
+    chance,
+    judged_gains,
+    kept_epoch,
+    teacher_range,
+)
 
 DOCS = Path(__file__).parent
 RECORDS = DOCS.parent / "benchmarks" / "records"
@@ -43,6 +49,7 @@ How to read them:
   paired difference over images. *within noise* says that the range holds 0; of two seeds, that
   they *cannot tell*.
 """
+UNRUN = "Most of these are made for a GPU, and none was available so far."
 NOTHING = "None of the recipes has a record yet."
 Row = Sequence[str]
 
@@ -102,8 +109,10 @@ def overview(records: Sequence[RecipeRecord]) -> list[str]:
         result = record.result
         run = f"[{record.name}](#{record.name})"
         teacher = f"{result.teacher.name} {percent(result.teacher.top1)}"
+        last = all(row.select == "last" for row in result.students)
+        epochs = f"{result.epochs}, the last kept" if last else str(result.epochs)
         rows += [
-            (run, teacher, label, str(result.epochs), n, top1, gained)
+            (run, teacher, label, epochs, n, top1, gained)
             for label, n, top1, _, gained in headlines(result)
         ]
     heads = ("run", "teacher", "student", "epochs", "n", "test top-1", "KD gain")
@@ -141,7 +150,8 @@ def _teacher(record: RecipeRecord) -> str:
         f"{amount(teacher.macs)} MACs; "
     )
     if own is not None:
-        return text + f"trained in {own.epochs} epochs and {duration(own.seconds)}."
+        last = ", the last of which is kept" if own.models[0].select == "last" else ""
+        return text + f"trained in {own.epochs} epochs{last} and {duration(own.seconds)}."
     if teacher.foreign:
         return text + (
             "from outside: it may have been trained on the validation images, whose top-1 then "
@@ -217,6 +227,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
         f"{result.test_images:,} test images; {result.epochs} epochs; "
         f"{LESSONS[result.soft_labels]}; {duration(result.seconds)}"
     ]
+    if any(row.select == "last" for row in result.students):
+        lines += [f"* Top-1 is {kept_epoch(result.students)}"]
     lines += [f"* {machine(result.environment)}"]
     lines += [f"* {_teacher(record)}"]
     lines += [f"* Left out: {row}" for row in result.diverged]
@@ -241,7 +253,7 @@ def left(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list
     ]
     if not rows:
         return []
-    lines = ["## Not yet run whole", "", "| recipe | | expected |", "|---|---|---|"]
+    lines = ["## Not yet run whole", "", UNRUN, "", "| recipe | | expected |", "|---|---|---|"]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 

@@ -60,8 +60,16 @@ def test_an_option_that_came_later_changes_the_id_only_where_it_changes_the_run(
     assert run_id("d", "m", before) == run_id("d", "m", now) != run_id("d", "m", other)
     assert differences({"teacher_training": before}, {"teacher_training": now}) == []
     assert differences(before, other) == ['--select is "best" in the run, "last" now']
-    over = {**other, "model_settings": {"small_cnn": {"select": "best"}}}
-    assert run_id("d", "m", over) != run_id("d", "m", {**other, "model_settings": {}})
+
+
+def test_in_tables_over_the_others_such_an_option_counts_as_it_is() -> None:
+    last = {**CONFIG, "select": "last", "model_settings": {"small_cnn": {"momentum": 0.9}}}
+    over = {**last, "model_settings": {"small_cnn": {"momentum": 0.9, "select": "best"}}}
+    assert run_id("d", "m", over) != run_id("d", "m", last)
+    name = "model_settings.small_cnn.select"
+    assert differences({"teacher_training": last}, {"teacher_training": over}) == [
+        f'teacher_training.{name} is unset in the run, "best" now'
+    ]
 
 
 def test_a_difference_inside_a_table_is_named_alone() -> None:

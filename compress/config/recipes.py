@@ -26,6 +26,8 @@ SWEPT_WITH_LOSSES = "temperature"
 """Swept, it is no other way to say a loss but set in every term that has one."""
 KEY_BY_KEY = ("augmentation", "sweep")
 """Tables of which a flag replaces the keys it names."""
+FLAGS_ONLY = frozenset({"run_dir", "resume", "restart", "recipe", "tensorboard"})
+"""Options about one invocation, which no recipe may hold."""
 TABLES = ("about", "data", "train", "distill", "gate")
 
 
@@ -137,17 +139,24 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
     Without `--recipe` it is the recipe named like the data, where there is one. Two ways to say
     one thing displace each other: `--alpha` a recipe's losses, `--loss` its alpha, a sweep of
     either likewise, a single seed its seeds and their ensemble, an optimisation flag the recipe's
-    setting for a single model. What a recipe sweeps besides stays.
+    setting for a single model. What a recipe sweeps besides stays. With fewer epochs than the
+    recipe's its warm-up is shorter by as much.
 
     Args:
         command: The recipe's table, "train" or "distill".
         flags: What the user gave, by configuration key.
 
     Raises:
-        ConfigError: No such recipe, or not TOML.
+        ConfigError: No such recipe, not TOML, or it holds what only flags may say; a flag that
+            is swept, too.
         InputError: The recipe's file cannot be read.
     """
     asked = {key: value for key, value in flags.items() if key != "recipe"}
+    for key in asked.get("sweep", {}):
+        if (name := key.replace("-", "_")) in asked:
+            raise ConfigError(
+                f"{written(name)} and --sweep {key}=… are two ways to say it", hint="leave one out"
+            )
     data = data_of(flags)
     recipe = flags.get("recipe") or (data if data in names() else None)
     tables = load(str(recipe)) if recipe else {}
@@ -156,6 +165,11 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         for table in ("data", command)
         for key, value in underscored(tables.get(table, {}), f"[{table}] of {recipe}:").items()
     }
+    if only := sorted(found.keys() & FLAGS_ONLY):
+        raise ConfigError(
+            f"{only[0]} in recipe {recipe}: it is of one invocation, not of a recipe",
+            hint=f"leave it out, and give {written(only[0])}",
+        )
     hidden = _displaced(asked)
     found = {key: value for key, value in found.items() if key not in hidden}
     if isinstance(found.get("sweep"), dict):
@@ -165,6 +179,8 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
         for name, own in _settings(found, str(recipe), command).items()
     }
+    for table in (found, *found["model_settings"].values()):
+        _shorten_warmup(table, epochs=found.get("epochs"), asked=asked.get("epochs"))
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
     own = "resume" in asked and "recipe" not in flags  # a run has its own, not a default recipe's
@@ -172,6 +188,14 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         if key in asked and isinstance(found.get(key), dict):
             asked[key] = {**found[key], **asked[key]}
     return [found, asked]
+
+
+def _shorten_warmup(table: dict[str, Any], *, epochs: Any, asked: Any) -> None:
+    """Keep a recipe's warm-up the share of the epochs that it is, where a flag asks for fewer."""
+    for key in ("warmup_epochs", "warmup-epochs"):
+        numbers = (epochs, asked, table.get(key))
+        if all(isinstance(number, (int, float)) for number in numbers) and asked < epochs:
+            table[key] *= asked / epochs
 
 
 def _settings(found: Mapping[str, Any], recipe: str, command: str) -> dict[str, dict[str, Any]]:

@@ -30,7 +30,8 @@ class Optimization(Frozen):
         momentum: SGD's momentum; AdamW's beta1.
         weight_decay: Applied to everything but biases and BatchNorm.
         schedule: cosine (to 0), one-cycle (up over 30%, then to 0), or multi-step.
-        warmup_epochs: Linear rise from 0 at the start, for cosine and multi-step; in epochs.
+        warmup_epochs: Linear rise from 0 at the start, for cosine and multi-step; in epochs. That
+            of a recipe shrinks with them where `--epochs` asks for fewer.
         milestones: Where multi-step multiplies by `gamma`, as fractions of all epochs.
         gamma: Factor of multi-step.
         label_smoothing: Of the cross-entropy with the true labels.
@@ -38,7 +39,7 @@ class Optimization(Frozen):
             average is what is evaluated and kept. At first it is the plain mean over the steps.
         clip_norm: Largest norm of the gradient; 0 is off.
         select: Whose weights are kept: of the epoch with the best validation accuracy, or of the
-            last one. A small validation split chooses badly where the learning rate ends at 0.
+            last one.
     """
 
     optimizer: Literal["sgd", "adamw"] = "sgd"

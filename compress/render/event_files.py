@@ -16,7 +16,7 @@ from compress.version import install_hint
 FILE_NAME = "events.out.tfevents.compress"
 FILE_VERSION = "brain.Event:2"
 TEST_TAG = "top1/test"
-"""Written at the selected epoch, the only one whose weights saw the test images."""
+"""Written at the selected epoch, whose weights are kept."""
 FRAME_BYTES = 16
 """What a TFRecord is longer than its content: a length of 8 bytes and two checksums of 4."""
 

@@ -15,7 +15,7 @@ from compress.data.views import View
 from compress.errors import DivergedError, InputError, Interrupted, MachineError
 from compress.records.run import InputRecord
 from compress.records.soft_labels import TeacherDescription
-from compress.runs import MANIFEST, RUNS, Run, read_manifest
+from compress.runs import MANIFEST, Run, read_manifest
 from compress.stages import taught_by, teaching
 from compress.stages.stored_teacher import check_whole, only_stored, stored_for
 from compress.stages.taught_by import STORED, TEACHER
@@ -202,7 +202,7 @@ class TeacherSearch:
         wait_for(folder, place)
         threads = torch.get_num_threads()  # a run keeps its own; the students choose theirs
         try:
-            record = train(
+            train(
                 training,
                 progress=place.progress,
                 name=folder.name,
@@ -221,10 +221,10 @@ class TeacherSearch:
             self.run.renew()
         if place.world.agree(place.stop.requested):
             raise Interrupted(
-                f"stopped after the teacher's training; {RUNS / record.run} is complete",
+                f"stopped after the teacher's training; {folder} is complete",
                 hint="the same command goes on from there",
             )
-        return RUNS / record.run
+        return folder
 
     def _images_for(self, training: TrainConfig) -> Splits | None:
         """The images of the students for their teacher; None where it needs them measured anew."""

@@ -88,6 +88,7 @@ class Learner:
         self.best_epoch = 0
         self.learning_rate = 0.0
         self._spent = Stopwatch(device)
+        self._seconds_before = 0.0
         self._draws: bool | None = None
         self._settings = optimization
         self._seed = seed
@@ -113,10 +114,10 @@ class Learner:
         self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
         self._forward = chosen.forward(self.model)
-        self._loss_sum = torch.zeros((), dtype=torch.float64, device=device)
-        self._correct = torch.zeros((), dtype=torch.float64, device=device)
-        self._seen = 0
-        self._steps_done = 0
+        self._loss_sum, self._correct = (
+            torch.zeros((), dtype=torch.float64, device=device) for _ in range(2)
+        )
+        self._seen = self._steps_done = 0
 
     @property
     def seconds(self) -> float:
@@ -131,8 +132,13 @@ class Learner:
         """Forget the running figures of the epoch before."""
         self._loss_sum.zero_()
         self._correct.zero_()
-        self._seen = 0
-        self._steps_done = 0
+        self._seen = self._steps_done = 0
+        self._seconds_before = self.seconds
+
+    @property
+    def epoch_seconds(self) -> float:
+        """What it spent since the epoch began, in processes before this one, too."""
+        return self.seconds - self._seconds_before
 
     def step(
         self, batch: Batch, soft: Tensor | None, teacher: Mapping[str, Tensor], *, step: int
@@ -364,6 +370,7 @@ class Learner:
             "seen": self._seen,
             "steps_done": self._steps_done,
             "seconds": self.seconds,
+            "seconds_before": self._seconds_before,
         }
 
     def load_state(self, state: Mapping[str, Any]) -> None:
@@ -390,3 +397,4 @@ class Learner:
             kept.copy_(state[name].reshape(-1)[self._world.rank])
         self._seen, self._steps_done = state["seen"], state["steps_done"]
         self._spent = Stopwatch(self._device, state["seconds"])
+        self._seconds_before = state.get("seconds_before", state["seconds"])  # older have none

@@ -170,7 +170,6 @@ def run_epochs(
         if position.step == 0:
             for learner in learners:
                 learner.begin_epoch()
-        seconds_before = {learner.label: learner.seconds for learner in learners}
         progress.start(f"{heading}epoch {epoch + 1}/{epochs}", total=steps, unit="step")
         progress.advance(position.step)
         begin = time.perf_counter() - position.epoch_seconds
@@ -195,7 +194,6 @@ def run_epochs(
             leave_out,
             epoch=epoch,
             rate=rate,
-            before=seconds_before,
             world=world,
         )
         position.log.extend(records)
@@ -259,7 +257,6 @@ def _end_epoch(
     *,
     epoch: int,
     rate: float,
-    before: Mapping[str, float],
     world: World,
 ) -> list[EpochRecord]:
     """Evaluate every learner and let it keep the epoch if it is its best.
@@ -271,7 +268,6 @@ def _end_epoch(
         leave_out: Told of who diverged.
         epoch: From 0.
         rate: Images per second in it.
-        before: The seconds each learner had spent when it began, by label.
         world: The ranks that learn together; only the first evaluates.
 
     Returns:
@@ -298,7 +294,7 @@ def _end_epoch(
             val_loss=val_loss,
             learning_rate=learner.learning_rate,
             images_per_second=rate,
-            seconds=learner.seconds - before[learner.label],
+            seconds=learner.epoch_seconds,
         )
 
     return [record for record in _each(learners, leave_out, look) if record is not None]

@@ -51,9 +51,15 @@ def check_batch(batch_size: int, *, images: int, world: World) -> None:
     """
     asked = f"--batch-size {batch_size}"
     if batch_size > images:
-        raise ConfigError(f"{asked} is larger than the {images} training images")
+        fits = 2 ** max(1, images.bit_length() - 1)
+        raise ConfigError(
+            f"{asked} is larger than the {images} training images", hint=f"use --batch-size {fits}"
+        )
     if batch_size % world.size:
-        raise ConfigError(f"{asked} cannot be split evenly among {_ranks(world.size)}")
+        raise ConfigError(
+            f"{asked} cannot be split evenly among {_ranks(world.size)}",
+            hint=f"use a multiple of {world.size}",
+        )
     if batch_size < SMALLEST_SHARE * world.size:
         where = f" on each of {_ranks(world.size)}" if world.size > 1 else ""
         raise ConfigError(
@@ -119,7 +125,7 @@ def train_students(
         heading = ""
         if before + len(groups) > 1:
             heading = f"group {number}/{before + len(groups)} "
-            more = ", …" if len(labels) > NAMED else ""
+            more = f" (and {len(labels) - NAMED} more)" if len(labels) > NAMED else ""
             place.progress.note(f"{heading.rstrip()}: {', '.join(labels[:NAMED])}{more}")
         who = labels[0] if len(labels) == 1 else f"training {len(labels)} students at once"
         with shortage_explained(who, SMALLER, fewer=_fewer(run, labels)):

@@ -242,6 +242,47 @@ def test_a_recipes_digest_is_of_what_it_sets(tmp_path: Path) -> None:
     assert digest("[distill]\nalpha = 0.5\nepochs = 4\n") != first
 
 
+@pytest.mark.parametrize("line", ['run-dir = "t"', "restart = true", "tensorboard = true"])
+@pytest.mark.parametrize("table", ["data", "train", "distill"])
+def test_a_recipe_says_nothing_of_one_invocation(tmp_path: Path, table: str, line: str) -> None:
+    recipe = _recipe(tmp_path, f"[{table}]\n{line}\n")
+    option = line.split(" ")[0].replace("-", "_")
+    with pytest.raises(ConfigError, match=f"^{option} in recipe .*: it is of one invocation"):
+        distill_config({"recipe": recipe})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"learning_rate": 0.1, "sweep": {"learning_rate": [0.2, 0.3]}}, "--learning-rate and "),
+        (
+            {"select": "last", "sweep": {"select": ["best", "last"]}},
+            "--select and --sweep select",
+        ),
+        ({"alpha": 0.5, "sweep": {"alpha": [0.1]}}, "--alpha and --sweep alpha=… are two ways"),
+        ({"weight_decay": 0.0, "sweep": {"weight-decay": [0.1]}}, "--weight-decay and --sweep"),
+    ],
+)
+def test_a_flag_is_not_swept_too(flags: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{message}"):
+        distill_config(flags)
+
+
+@pytest.mark.parametrize(("epochs", "warmup"), [(5, 1.0), (40, 4.0), (10, 2.0), (20, 4.0)])
+def test_a_recipes_warmup_shrinks_with_its_epochs(
+    tmp_path: Path, epochs: int, warmup: float
+) -> None:
+    recipe = _recipe(
+        tmp_path,
+        "[distill]\nepochs = 20\nwarmup-epochs = 4\n"
+        "[distill.model-settings.small_cnn]\nwarmup-epochs = 8\n",
+    )
+    config = distill_config({"recipe": recipe, "epochs": epochs})
+    assert config.warmup_epochs == warmup
+    assert config.optimization("small_cnn").warmup_epochs == 2 * warmup
+    assert distill_config({"recipe": recipe}).warmup_epochs == 4
+
+
 def test_a_seed_and_seeds_are_not_said_together() -> None:
     with pytest.raises(ConfigError, match="--seed and --seeds are two ways"):
         recipes.build(TrainConfig, {"seed": 3, "seeds": [0, 1]})

@@ -65,6 +65,13 @@ def test_a_section_names_who_was_left_out_and_the_chance_of_many_gains(script: A
     assert not any("chance" in line for line in script.section(kept(), None))
 
 
+def test_a_section_says_where_not_the_best_epoch_was_kept(script: Any) -> None:
+    last = tuple(row.model_copy(update={"select": "last"}) for row in ROWS)
+    said = "* Top-1 is at the last epoch, whatever its validation top-1."
+    assert said in script.section(kept(students=last), None)
+    assert not any(line.startswith("* Top-1") for line in script.section(kept(), None))
+
+
 def test_the_page_of_results_is_up_to_date(script: Any) -> None:
     written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     made = script.page(script.read_records(RECORDS), script.recipe_aims.headers())

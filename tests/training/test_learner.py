@@ -230,6 +230,22 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened(optimizer: str) -> Non
     assert np.array_equal(second.best_validation, kept)
 
 
+def test_an_epoch_counts_its_time_from_before_a_checkpoint_too() -> None:
+    first = learner()
+    first.step(a_batch(), None, {}, step=0)
+    first.begin_epoch()
+    assert first.epoch_seconds == 0.0
+    first.step(a_batch(), None, {}, step=1)
+    state, spent = first.state(), first.epoch_seconds
+    assert 0.0 < spent < first.seconds
+    second = learner()
+    second.load_state(state)
+    assert second.epoch_seconds == spent
+    del state["seconds_before"]  # as older checkpoints are
+    second.load_state(state)
+    assert second.epoch_seconds == 0.0
+
+
 def test_the_state_of_another_student_is_refused() -> None:
     with pytest.raises(ValueError, match="state of a, expected b"):
         learner("b").load_state(learner("a").state())

@@ -151,8 +151,9 @@ def test_the_kept_epoch_is_the_best_on_validation() -> None:
 
 
 def test_the_last_epoch_is_kept_where_that_is_asked_for() -> None:
-    """With these steps the last epoch is not the best."""
-    student = learner(epochs=4, optimization=Optimization(learning_rate=0.5, select="last"))
+    """With a rate that rises at the end the last epoch is not the best."""
+    rising = Optimization(schedule="multi-step", milestones=(0.75,), gamma=20.0, select="last")
+    student = learner(epochs=4, optimization=rising)
     position = run([student], epochs=4)
     ranks = [(record.val_top1, -record.val_loss) for record in position.log]
     assert ranks.index(max(ranks)) != 3

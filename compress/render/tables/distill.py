@@ -9,17 +9,14 @@ from rich.text import Text
 
 from compress import evaluate
 from compress.records.distill import DistillRecord, EnsembleRow, StudentRow, SummaryRow, TeacherRow
+from compress.records.families import families
 from compress.records.training import TrainingRecord
 from compress.render.gains import (
-    AVERAGE_HELPS,
-    AVERAGE_HURTS,
-    HELPS,
-    HELPS_ONE,
     HURTS,
     HURTS_ONE,
     MORE_SEEDS,
-    NOISE,
     ONE_SEED,
+    TONES,
     TWO_SEEDS,
     Gain,
     gain_of_ensemble,
@@ -46,16 +43,8 @@ LESSONS = {
 }
 """What students learned from, by `DistillRecord.soft_labels`."""
 
-STYLES = {
-    HELPS: "green",
-    HELPS_ONE: "yellow",
-    AVERAGE_HELPS: "green",
-    HURTS: "bold red",
-    HURTS_ONE: "bold red",
-    AVERAGE_HURTS: "bold red",
-    NOISE: "yellow",
-    TWO_SEEDS: "yellow",
-}
+STYLES = {"good": "green", "bad": "bold red", "noise": "yellow"}
+"""By the tone of a verdict."""
 
 
 def table(record: DistillRecord) -> RenderableType:
@@ -88,10 +77,13 @@ def heading(record: DistillRecord) -> Text:
 
 def kept_epoch(rows: Sequence[StudentRow]) -> str:
     """Which epoch the figures of these models are of, and what the column `last` is."""
-    last = [row.label for row in rows if row.select == "last"]
+    last = [row for row in rows if row.select == "last"]
     if last and len(last) == len(rows):
         return "at the last epoch, whatever its validation top-1."
-    but = f" (of {', '.join(last)}: the last)" if last else ""
+    named = families(rows)
+    taught = [row for row in last if row.role == "student"] or last  # controls are as they are
+    names = dict.fromkeys(named[row.label] for row in taught)
+    but = f" (of {', '.join(names)}: the last)" if names else ""
     return f"at the epoch with the best validation top-1{but}; last: at the last epoch."
 
 
@@ -193,7 +185,7 @@ def gain_cell(gain: Gain, joint: str) -> Text:
     """
     text = Text(gain.points)
     if gain.verdict:
-        text.append(f" {gain.verdict}", style=STYLES[gain.verdict])
+        text.append(f" {gain.verdict}", style=STYLES[TONES[gain.verdict]])
     return text.append(joint + gain.range) if gain.range else text
 
 

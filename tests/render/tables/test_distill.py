@@ -138,6 +138,12 @@ def test_who_kept_another_epoch_than_the_others_is_named() -> None:
         "at the epoch with the best validation top-1 (of mobilenet_v2: the last); "
         "last: at the last epoch."
     )
+    seeds = [
+        student(f"{label}-s{seed}", seed=seed, select=select)
+        for label, select in (("a", "last"), ("a-control", "last"), ("b", "best"))
+        for seed in (0, 1)
+    ]
+    assert "(of a: the last)" in kept_epoch(seeds)
     assert kept_epoch([last]) in " ".join(render(table(record([last])), 200).split())
 
 
