@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from contextlib import suppress
 from functools import cache
 from importlib import metadata
@@ -150,7 +151,13 @@ def nvidia_names() -> str | None:
 
 
 def version_of(package: str) -> str | None:
-    """The installed version of a distribution, or None."""
+    """The installed version of a distribution, or None.
+
+    ONNX Runtime has a distribution per kind of device, all with one module: once that is loaded, it
+    says which version it is.
+    """
+    if package == "onnxruntime" and (loaded := sys.modules.get(package)) is not None:
+        return str(loaded.__version__)
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -5,6 +5,7 @@ import platform
 import sys
 from importlib import metadata
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,6 +98,15 @@ def test_this_machine_is_described() -> None:
 
 def test_a_package_that_is_not_installed_has_no_version() -> None:
     assert environment.version_of("no-such-distribution") is None
+
+
+def test_a_runtime_that_is_loaded_says_its_version_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builds for GPUs are distributions of other names."""
+    monkeypatch.setitem(sys.modules, "onnxruntime", SimpleNamespace(__version__="1.99.0"))
+    assert environment.version_of("onnxruntime") == "1.99.0"
+    assert environment.read_environment().packages["onnxruntime"] == "1.99.0"
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    assert environment.version_of("onnxruntime") == metadata.version("onnxruntime")
 
 
 @pytest.fixture

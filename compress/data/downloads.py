@@ -1,5 +1,6 @@
 """Official files from the network: fetched whole, verified, and only then unpacked."""
 
+import glob
 import hashlib
 import http.client
 import tarfile
@@ -109,6 +110,8 @@ def fetch(archive: Archive, folder: Path, *, progress: Progress) -> None:
 
 def _fetch(archive: Archive, folder: Path, progress: Progress) -> None:
     path = folder / archive.name
+    for left in folder.glob(f".{glob.escape(archive.name)}.*.part"):
+        left.unlink(missing_ok=True)  # of a download that was killed: nobody else is at work here
     with atomic_path(path) as part:
         try:
             _download(archive.url, part, progress)

@@ -294,12 +294,12 @@ def split_validation(
     if held >= len(labels):
         raise ConfigError(
             f"a validation fraction of {fraction} leaves none of {len(labels)} images to train on",
-            hint="use a smaller fraction",
+            hint="use a smaller `validation_fraction` in a recipe's [data], or a folder `val`",
         )
     if fraction and not held:
         raise ConfigError(
             f"a validation fraction of {fraction} holds out none of {len(labels)} images",
-            hint="use a larger fraction",
+            hint="use a larger `validation_fraction` in a recipe's [data], or a folder `val`",
         )
     return stratify(labels, held, seed)
 

@@ -118,10 +118,18 @@ def counterpart(row: Described, baseline: Sequence[Found], *, renamed: bool) -> 
 
 
 def float_form(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The float32 form of a model; one file that two folders hold is a row of one of them alone."""
-    floats = [other for other in rows if other.precision == "fp32"]
-    named = (other for other in floats if other.name == row.name)
+    """The float32 form of a model; one file that two folders hold is a row of one of them alone.
+
+    What is known to have other weights is another model, whatever it is called.
+    """
     weights = row.card.weights_sha256
+    known = {None, weights}
+    floats = [
+        other
+        for other in rows
+        if other.precision == "fp32" and (weights is None or other.card.weights_sha256 in known)
+    ]
+    named = (other for other in floats if other.name == row.name)
     made_of = (o for o in floats if weights is not None and o.card.weights_sha256 == weights)
     return next(named, None) or next(made_of, None)
 

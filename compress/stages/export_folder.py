@@ -185,11 +185,13 @@ def replacing(folder: Path) -> Iterator[Path]:
     """A temporary sibling to fill; it takes the final name only when the block succeeds.
 
     What a user laid beside the files of an earlier artifact (a program, notes, folders) lies in the
-    new folder too.
+    new folder too. What a symbolic link names is replaced, not the link.
 
     Raises:
         InputError: The place cannot be written, or the disk is full.
     """
+    if folder.is_symlink():
+        folder = folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack, _held(folder.parent, wait=True):

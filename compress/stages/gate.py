@@ -44,6 +44,8 @@ def gate(
         if config.on is not None:
             progress.note(f"nothing to measure on {config.on}: no limit is about times")
         record, checks = _judge_here(config, before, progress)
+    if before is not None and any(name in config.thresholds for name in WITH_BASELINE):
+        _note_lost(config, before, record, progress)
     verdicts = [Verdict(check.outcome) for check in checks]
     code = exit_code(verdicts, inconclusive=config.inconclusive)
     return GateRecord(
@@ -54,6 +56,18 @@ def gate(
         checks=tuple(checks),
         bench=record,
     )
+
+
+def _note_lost(
+    config: GateConfig, before: "_Before", record: BenchRecord, progress: Progress
+) -> None:
+    """Tell of what the baseline has and the target has not: no check can."""
+    renamed = before.beside(record.models).renamed
+    old = students(before.beside(record.models).rows)
+    for name, precision in gate_rows.lost(config, students(record.models), old, renamed=renamed):
+        progress.note(
+            f"the baseline has {name} {precision} and {config.target} has not: it is not judged"
+        )
 
 
 @dataclass(frozen=True)
@@ -165,14 +179,32 @@ def _judge_record(
     return record, [*here, *(_on(name, check) for check in times)]
 
 
-def _on(host: str, check: Check, labels: Mapping[str, str] | None = None) -> Check:
-    """A check of times on another machine, with the labels that rows have here."""
-    known = labels or {}
+def _on(
+    host: str,
+    check: Check,
+    labels: Mapping[str, str] | None = None,
+    places: Mapping[str, str] | None = None,
+) -> Check:
+    """A check of times on another machine, with the names that models have here.
+
+    Args:
+        host: The machine.
+        check: As it was made there, or from times of it.
+        labels: Of the rows here, by their labels there.
+        places: Names here, by the folders that stand for them there.
+    """
+    known, named = labels or {}, places or {}
+
+    def here(text: str) -> str:
+        for place, name in named.items():
+            text = text.replace(place, name)
+        return text
+
     return check.model_copy(
         update={
             "row": known.get(check.row, check.row),
-            "against": known.get(check.against, check.against),
-            "reason": f"on {host}: {check.reason}",
+            "against": known.get(check.against, here(check.against)),
+            "reason": f"on {host}: {here(check.reason)}",
         }
     )
 
@@ -239,14 +271,16 @@ def _judge_elsewhere(
     limits = _names(config, TIMES, before if old else None)
     if not needed or not limits:
         return _judge_here(config, before, progress)
-    there = _gate_there(config, host, limits, needed, old, progress)
+    there, places = _gate_there(config, host, limits, needed, old, progress)
     name, _ = host_and_python(host)
     labels = {
         model.label: next((row.label for row in needed if row.sha256 == model.sha256), model.label)
         for model in there.bench.models
     }
     times = [
-        _on(name, check, labels) for check in there.checks if check.row in labels or not check.row
+        _on(name, check, labels, places)
+        for check in there.checks
+        if check.row in labels or not check.row
     ]
     record = measure_rows(
         needed,
@@ -270,8 +304,8 @@ def _gate_there(
     rows: Sequence[Row],
     baseline: Sequence[Row],
     progress: Progress,
-) -> GateRecord:
-    """What a gate of the times says on another machine."""
+) -> tuple[GateRecord, dict[str, str]]:
+    """What a gate of the times says on another machine, and names here by folders there."""
     with remote.connected(host, progress) as connection:
         groups, named = remote.grouped(rows)
         arguments = ["gate", *named, *remote.machine_options(config)]
@@ -285,4 +319,5 @@ def _gate_there(
             arguments += ["--precision", ",".join(config.precision)]
         remote.send(connection, groups)
         data = connection.compress(arguments, accepted=(0, 1, UNDECIDED))
-    return GateRecord.from_data(data, source=f"the record from {host}")
+    record = GateRecord.from_data(data, source=f"the record from {host}")
+    return record, remote.places_of(groups)

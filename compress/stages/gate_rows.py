@@ -41,6 +41,26 @@ def absent(config: GateConfig, forms: Sequence[Form]) -> list[Form]:
     ]
 
 
+def lost(
+    config: GateConfig, forms: Sequence[Form], before: Sequence[Form], *, renamed: bool
+) -> list[Form]:
+    """The forms of a baseline that a target no longer has, of what is judged.
+
+    Args:
+        config: The limits.
+        forms: Of the target.
+        before: Of the baseline.
+        renamed: Whether the model may have another name there.
+    """
+    return [
+        (name, precision)
+        for name, precision in before
+        if (renamed or not config.student or name in config.student)
+        and (not config.precision or precision in config.precision)
+        and not any(precision == own and (renamed or name == label) for label, own in forms)
+    ]
+
+
 def needed(config: GateConfig, rows: Sequence[Row], *, everything: bool) -> list[Row]:
     """The rows to measure: those judged, and those a limit compares them with.
 

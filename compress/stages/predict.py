@@ -78,9 +78,14 @@ def _chosen(config: PredictConfig) -> Artifact:
     found = find_artifacts(resolve(config.artifact))
     labels = ", ".join(artifact.label for artifact in found)
     if config.student is not None:
-        for artifact in found:
-            if artifact.label == config.student:
-                return artifact
+        named = [artifact for artifact in found if artifact.label == config.student]
+        if len(named) > 1:
+            raise ConfigError(
+                f"{config.artifact} holds several models called {config.student}",
+                hint=f"name one folder: {', '.join(str(artifact.place) for artifact in named)}",
+            )
+        if named:
+            return named[0]
         raise ConfigError(f"{config.artifact} has no {config.student!r}", hint=f"it holds {labels}")
     students = [artifact for artifact in found if artifact.card.role == "student"] or found
     if len(students) > 1:

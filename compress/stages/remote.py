@@ -225,9 +225,7 @@ def send(connection: Connection, groups: Mapping[str, Sequence[Row]]) -> None:
         ConfigError: A file in ONNX Runtime's own format is in a folder.
         MachineError: scp fails.
     """
-    # one number per name in all groups, so that files are one model there where they are one here
-    names = dict.fromkeys(row.name for rows in groups.values() for row in rows)
-    places = {row_name: f"{n:02}" for n, row_name in enumerate(names)}
+    places = {row_name: place for place, row_name in places_of(groups).items()}
     with tempfile.TemporaryDirectory(prefix="compress-") as name:
         for group, rows in groups.items():
             for row in rows:
@@ -255,6 +253,16 @@ def send(connection: Connection, groups: Mapping[str, Sequence[Row]]) -> None:
             f"cannot copy to {connection.host}: {lines[-1] if lines else 'scp failed'}",
             hint="is its disk full?",
         )
+
+
+def places_of(groups: Mapping[str, Sequence[Row]]) -> dict[str, str]:
+    """The folders that models lie in on a host, and what they are called here.
+
+    There is one per name in all groups, so that files are one model there where they are one here.
+    A model that does not say its name is called after its folder there.
+    """
+    names = dict.fromkeys(row.name for rows in groups.values() for row in rows)
+    return {f"model-{number:03}": name for number, name in enumerate(names)}
 
 
 def grouped(rows: Sequence[Row]) -> tuple[dict[str, Sequence[Row]], list[str]]:

@@ -92,6 +92,13 @@ def test_a_download_leaves_the_wanted_files_alone(serve, tmp_path):
     assert (tmp_path / "set/a.bin").read_bytes() == FILES["set/a.bin"]
 
 
+def test_what_a_killed_download_left_is_removed(serve, tmp_path):
+    (tmp_path / ".set.tar.gz.k1ll3d00.part").write_bytes(CONTENT[:10])
+    (tmp_path / ".other.tar.gz.k1ll3d00.part").write_bytes(b"not ours")
+    downloads.fetch(serve(CONTENT), tmp_path, progress=Silent())
+    assert everything_in(tmp_path) == [".other.tar.gz.k1ll3d00.part", "set/a.bin", "set/b.bin"]
+
+
 def test_of_two_at_a_time_one_downloads_and_the_other_waits(serve, tmp_path, monkeypatch):
     """Each rank of a run looks for the data, finds none, and fetches it."""
     archive, download, fetched = serve(CONTENT), downloads._download, []

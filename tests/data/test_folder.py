@@ -233,6 +233,15 @@ def test_a_size_is_told_without_reading_a_picture_to_its_end(tmp_path):
         folder.read_test(tmp_path, image_size=None, progress=Silent())
 
 
+def test_a_folder_of_splits_without_test_is_no_folder_of_classes(pets):
+    (pets / "test").rename(pets / "val")
+    for read in (folder.read_classes, folder.read_size):
+        with pytest.raises(InputError, match=r"pets has no test folder, only train, val$"):
+            read(pets)
+    picture(pets / "bus/a.png", 1)
+    assert folder.read_classes(pets) == ("bus", "train", "val")
+
+
 def test_pictures_lying_flat_have_no_labels(tmp_path):
     picture(tmp_path / "b.png", 2)
     picture(tmp_path / "a.jpg", 1)

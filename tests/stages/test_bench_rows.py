@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -6,7 +7,7 @@ import pytest
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
 from compress.measure.roofline import RULER
-from compress.stages.bench_rows import Row, collect, counterpart, is_renamed
+from compress.stages.bench_rows import Row, collect, counterpart, float_form, is_renamed
 from tests.tiny_models import write_classifier, write_export
 
 
@@ -160,6 +161,18 @@ def test_a_float_form_that_two_folders_share_stands_where_it_came_first(tmp_path
         write_classifier(place / "model.int8.onnx", precision="int8", gain=gain, **made_of)
     found = rows(tmp_path / "a", tmp_path / "b")
     assert [row.label for row in found] == ["a/small fp32", "a/small int8", "b/small int8"]
+
+
+def test_other_weights_are_no_float_form_though_they_have_the_name(tmp_path: Path) -> None:
+    """As a release of which only the new INT8 file and the old float file are at hand."""
+    for folder, precision, weights in (("new", "int8", "1"), ("old", "fp32", "2")):
+        name = "model.onnx" if precision == "fp32" else "model.int8.onnx"
+        made_of: dict[str, Any] = {"precision": precision, "weights_sha256": weights * 64}
+        write_classifier(tmp_path / folder / "small" / name, name="small", **made_of)
+    new, old = (rows(tmp_path / folder)[0] for folder in ("new", "old"))
+    assert float_form(new, [new, old]) is None
+    unknown = replace(old, card=old.card.model_copy(update={"weights_sha256": None}))
+    assert float_form(new, [new, unknown]) is unknown
 
 
 def test_one_teacher_in_two_forms_is_one(tmp_path: Path) -> None:

@@ -369,6 +369,15 @@ def test_ctrl_c_between_the_renames_brings_the_earlier_folder_back(
     assert (place / "model.onnx").read_text() == "old"
 
 
+def test_what_a_link_names_is_replaced_and_not_the_link(tmp_path: Path) -> None:
+    (tmp_path / "disk" / "net").mkdir(parents=True)
+    (tmp_path / "net").symlink_to(tmp_path / "disk" / "net")
+    with replacing(tmp_path / "net") as part:
+        (part / "model.onnx").write_text("new")
+    assert (names(tmp_path / "disk" / "net"), names(tmp_path / "disk")) == (["model.onnx"], ["net"])
+    assert (tmp_path / "net").is_symlink()
+
+
 def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     def fill() -> None:
         with replacing(tmp_path / "net"):

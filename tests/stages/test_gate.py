@@ -7,6 +7,7 @@ import pytest
 from compress.config.gate import GateConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError
+from compress.progress import Silent
 from compress.records.bench import BenchRecord
 from compress.records.gate import GateRecord
 from compress.stages import gate as stage
@@ -18,8 +19,9 @@ from tests.notes import Notes
 from tests.tiny_models import coloured_images, write_classifier, write_export, write_folder
 
 
-def run(target: object, **options: Any) -> GateRecord:
-    return gate(GateConfig.model_validate({"target": str(target), **options}))
+def run(target: object, *, notes: Notes | None = None, **options: Any) -> GateRecord:
+    config = GateConfig.model_validate({"target": str(target), **options})
+    return gate(config, progress=notes or Silent())
 
 
 def saved(place: Path, found: BenchRecord) -> Path:
@@ -202,9 +204,11 @@ def test_a_record_is_a_baseline_for_an_artifact(export: Path, images: str, tmp_p
 def test_a_measured_baseline_is_compared_image_by_image(
     export: Path, images: str, tmp_path: Path
 ) -> None:
-    worse = tmp_path / "worse"
+    worse, notes = tmp_path / "worse", Notes()
     write_classifier(worse / "model.onnx", name="small", answers=(0, 0, 2))
-    found = run(worse, data=images, baseline=str(export / "small"), max_top1_regression=0.3)
+    limits: dict[str, Any] = {"max_top1_regression": 0.3, "notes": notes}
+    found = run(worse, data=images, baseline=str(export / "small"), **limits)
+    assert f"the baseline has small int8 and {worse} has not: it is not judged" in notes.notes
     (check,) = found.checks
     assert check.outcome == "fail"
     assert check.value == pytest.approx(1 / 3)
@@ -264,16 +268,18 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
 
     def there(
         _: GateConfig, host: str, limits: list[str], rows: list[Row], *__: object
-    ) -> GateRecord:
+    ) -> tuple[GateRecord, dict[str, str]]:
         asked.extend([host, *limits, *(one.label for one in rows)])
         (judged,) = rows
+        said = "model-000 as seen"
         checks = [
-            check(name="max-p90-ms", row=name, unit="ms", outcome=outcome, reason="as seen")
-            for name, outcome in (("00 int8", "pass"), ("01 int8", "inconclusive"))
+            check(name="max-p90-ms", row=name, unit="ms", outcome=outcome, reason=said)
+            for name, outcome in (("model-000 int8", "pass"), ("model-001 int8", "inconclusive"))
         ]
         found = verdicts(*checks)
-        models = (row("00", "int8", sha256=judged.sha256),)
-        return found.model_copy(update={"bench": found.bench.model_copy(update={"models": models})})
+        models = (row("model-000", "int8", sha256=judged.sha256),)
+        bench = found.bench.model_copy(update={"models": models})
+        return found.model_copy(update={"bench": bench}), {"model-000": "small"}
 
     monkeypatch.setattr(stage, "_gate_there", there)
     found = run(
@@ -284,7 +290,7 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
     assert {f"{one.name} {one.row}": (one.outcome, one.reason) for one in found.checks} == {
         "max-size-kib small int8": ("pass", "size 0.9 KiB, at most 100.0 KiB allowed"),
         "max-size-kib other int8": ("inconclusive", "other has no int8 form"),
-        "max-p90-ms small int8": ("pass", "on pi: as seen"),
+        "max-p90-ms small int8": ("pass", "on pi: small as seen"),
         "max-p90-ms other int8": ("inconclusive", "other has no int8 form"),
         "max-latency-regression small int8": ("inconclusive", "no --baseline to compare with"),
         "max-latency-regression other int8": ("inconclusive", "other has no int8 form"),
@@ -340,7 +346,11 @@ def test_a_student_is_compared_with_its_own_baseline_alone(tmp_path: Path) -> No
         for model in models:
             write_classifier(tmp_path / place / model / "model.onnx", name=model)
     images = str(write_folder(tmp_path / "images", coloured_images([0, 1, 2] * 40)))
-    asked = {"data": images, "max_top1_regression": 0, "baseline": str(tmp_path / "old")}
+    asked: dict[str, Any] = {
+        "data": images,
+        "max_top1_regression": 0,
+        "baseline": str(tmp_path / "old"),
+    }
     for student in ("a", "b"):
         found = run(tmp_path / "new", student=[student], **asked)
         assert found.outcome == ("pass" if student == "b" else "inconclusive"), student

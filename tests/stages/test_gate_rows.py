@@ -72,6 +72,19 @@ def test_what_no_limit_compares_is_not_measured(
     assert needed(rows(tmp_path), precision=["int8"], **options) == expected
 
 
+def test_what_only_the_baseline_has_is_lost() -> None:
+    now = [("small", "fp32"), ("other", "fp32")]
+    assert gate_rows.lost(config(), now, FORMS, renamed=False) == [("small", "int8")]
+    assert gate_rows.lost(config(), FORMS, now, renamed=False) == []
+    for narrowed in ({"precision": ["fp32"]}, {"student": ["other"]}):
+        options: dict[str, Any] = {"max_size_kib": 1, **narrowed}
+        assert gate_rows.lost(config(**options), now, FORMS, renamed=False) == []
+    assert gate_rows.lost(config(), [("new", "fp32")], [("old", "fp32")], renamed=True) == []
+    assert gate_rows.lost(config(), [("new", "fp32")], [("old", "int8")], renamed=True) == [
+        ("old", "int8")
+    ]
+
+
 def test_everything_is_measured_where_a_bench_is_repeated(tmp_path: Path) -> None:
     found = rows(tmp_path)
     assert len(needed(found, everything=True, max_p90_ms=1, precision=["int8"])) == 5

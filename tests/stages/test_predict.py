@@ -163,6 +163,9 @@ def test_a_choice_that_is_not_there_names_those_that_are(tmp_path: Path) -> None
     assert "teacher, small_cnn" in caught.value.hint
     shutil.copytree(folder / "small_cnn", tmp_path / "two" / "a")
     shutil.copytree(folder / "small_cnn", tmp_path / "two" / "b")
+    with pytest.raises(ConfigError, match="several models called small_cnn") as caught:
+        run(tmp_path / "two", image, student="small_cnn")
+    assert f"name one folder: {tmp_path / 'two' / 'a'}, " in caught.value.hint
     with pytest.raises(ConfigError, match="several models"):
         run(tmp_path / "two", image)
     only = write_classifier(tmp_path / "one" / "model.onnx").parent

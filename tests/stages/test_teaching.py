@@ -176,6 +176,7 @@ def test_altered_weights_of_a_run_are_refused(splits: Splits) -> None:
     ("name", "error", "message"),
     [
         ("model.onnx", ConfigError, "is an ONNX artifact, which cannot teach"),
+        ("runs", InputError, "runs is no run and no weights file"),
         ("gone", InputError, "neither a run, nor a weights file, nor a model name"),
         ("gone.safetensors", InputError, "gone"),
     ],
