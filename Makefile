@@ -39,7 +39,7 @@ demo: $(STAMP)
 	@echo 'the run         $(DEMO_RUN)/      manifest, epochs.jsonl, weights, predictions, curves'
 	@echo 'the artifacts   $(DEMO_OUT)/  one folder per model: model.onnx, model.int8.onnx, README.md'
 	@echo 'the gate again  $(BIN)/compress gate $(DEMO_OUT) --min-top1 0.99'
-	@echo 'your own images $(BIN)/compress distill --data FOLDER   (FOLDER/train/<class>/*, FOLDER/test/<class>/*)'
+	@echo 'your own images $(BIN)/compress distill --data FOLDER --image-size 64   (FOLDER/train/<class>/*, FOLDER/test/<class>/*)'
 
 test: check
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile

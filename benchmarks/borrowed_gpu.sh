@@ -109,7 +109,7 @@ tests)
 throughput)
     unpacked
     "$python" benchmarks/distill_throughput.py --device "${DEVICE:-cuda}" \
-        --out "$OUT/distill_throughput.json"
+        --out "$OUT/distill_throughput-${DEVICE:-cuda}.json"
     ;;
 recipes)
     [ $# -ge 2 ] || { echo "usage: $0 recipes MINUTES [ITEM]" >&2; exit 2; }

@@ -1,5 +1,6 @@
 """Run directories: one process at a time, a manifest, and files checked by sha256."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,11 +29,21 @@ def read_manifest(folder: Path) -> RunManifest:
     """The manifest of a run directory.
 
     Raises:
-        InputError: No run there, or its manifest is unreadable.
+        InputError: No run there but perhaps an artifact, or its manifest is unreadable.
     """
-    if not (folder / MANIFEST).is_file():
+    path = folder / MANIFEST
+    if not path.is_file():
         raise InputError(f"no run in {folder}: {MANIFEST} is missing")
-    return RunManifest.read(folder / MANIFEST)
+    try:
+        return RunManifest.read(path)
+    except InputError:
+        with suppress(OSError, ValueError, TypeError):
+            if "card" in json.loads(path.read_text(encoding="utf-8")):
+                raise InputError(
+                    f"{folder} is an exported artifact, not a run",
+                    hint="name the run or the weights it was exported from",
+                ) from None
+        raise
 
 
 def _begun(folder: Path) -> int:

@@ -217,7 +217,7 @@ def prepare(images: NDArray[np.uint8], card: ModelCard) -> NDArray[Any]:
     if card.mean is None or card.std is None:
         raise InputError(
             f"{card.name} takes normalised floats and does not tell its mean and std",
-            hint="export it with `compress export FILE:model=NAME,normalization=…`",
+            hint="export it with `compress export FILE:model=NAME,normalization=… --data …`",
         )
     scale, shift = normalisation(card.mean, card.std)
     planes = images.transpose(0, 3, 1, 2).astype(np.float32)

@@ -305,6 +305,13 @@ def test_an_unreadable_manifest_is_an_input_error(tmp_path: Path, content: str) 
         runs.read_manifest(tmp_path)
 
 
+def test_an_artifact_is_said_to_be_no_run(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"schema": 1, "label": "small", "card": {}}')
+    with pytest.raises(InputError, match="is an exported artifact, not a run") as caught:
+        runs.read_manifest(tmp_path)
+    assert "it was exported from" in caught.value.hint
+
+
 def test_newest_complete_skips_unfinished_and_unreadable_runs(tmp_path: Path) -> None:
     wanted = _complete(tmp_path / "good", age_seconds=100)
     _open(tmp_path / "unfinished").close()

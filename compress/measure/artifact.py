@@ -109,8 +109,8 @@ def _last(exported: Path) -> Path:
         if place.is_dir():
             return place
         raise InputError(
-            f"the newest run {folder} has not been exported: {place} does not exist",
-            hint="run `compress export last` first, or name an export",
+            f"the newest complete run {folder} has not been exported: {place} does not exist",
+            hint=f"run `compress export {folder}` first, or name an export",
         )
     folders = [path for path in exported.glob("*") if path.is_dir()] if exported.is_dir() else []
     if not folders:

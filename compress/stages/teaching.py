@@ -96,6 +96,11 @@ def members_of(
                 f"{target} is an ONNX artifact, which cannot teach",
                 hint="give the run or the weights it was exported from",
             )
+        elif Path(target).is_dir():
+            raise InputError(
+                f"{target} is no run and no weights file",
+                hint="`compress list runs` shows the runs; an artifact cannot teach",
+            )
         elif target.endswith(WEIGHT_FILES) or Path(target).exists():
             found.append(
                 read_member(Path(target), reference.options, splits, source=target, foreign=True)

@@ -251,9 +251,9 @@ def test_last_is_the_newest_run_and_never_an_older_one(workspace: Path) -> None:
         write_artifact(workspace / "exported" / f"run-{number}" / "tiny")
     assert resolve("last") == Path("exported/run-2")
     make_run(workspace / "runs" / "run-3", images=50)
-    with pytest.raises(InputError, match="newest run runs/run-3 has not been exported") as caught:
+    with pytest.raises(InputError, match="complete run runs/run-3 has not been exported") as caught:
         resolve("last")
-    assert "compress export last" in caught.value.hint
+    assert "compress export runs/run-3" in caught.value.hint
 
 
 def test_last_without_runs_is_the_newest_export(workspace: Path) -> None:
