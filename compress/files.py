@@ -23,6 +23,18 @@ def write_error(path: Path, error: OSError) -> InputError:
     )
 
 
+def behind_links(path: Path) -> Path:
+    """What a symbolic link names in the end; any other path as it is.
+
+    Raises:
+        OSError: The links are a loop.
+    """
+    try:
+        return path.resolve() if path.is_symlink() else path
+    except RuntimeError as error:  # as Python up to 3.12 calls a loop of links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary sibling to write to; it takes the final name only when the block succeeds.
@@ -33,14 +45,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         InputError: The folder cannot be made or written, or the disk is full.
     """
     try:
-        path = path.resolve() if path.is_symlink() else path
+        path = behind_links(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         os.close(handle)
     except OSError as error:
         raise write_error(path, error) from error
-    except RuntimeError as error:  # as Python up to 3.12 calls a loop of links
-        raise write_error(path, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from error
     part = Path(name)
     try:
         yield part

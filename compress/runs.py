@@ -29,7 +29,7 @@ def read_manifest(folder: Path) -> RunManifest:
     """The manifest of a run directory.
 
     Raises:
-        InputError: No run there but perhaps an artifact, or its manifest is unreadable.
+        InputError: No run there (an artifact is none), or its manifest is unreadable.
     """
     path = folder / MANIFEST
     if not path.is_file():

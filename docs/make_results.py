@@ -49,7 +49,7 @@ How to read them:
   paired difference over images. *within noise* says that the range holds 0; of two seeds, that
   they *cannot tell*.
 """
-UNRUN = "Most of these are made for a GPU, and none was available so far."
+NO_GPU = "None of the records is of a GPU: none was available so far."
 NOTHING = "None of the recipes has a record yet."
 Row = Sequence[str]
 
@@ -149,6 +149,8 @@ def _teacher(record: RecipeRecord) -> str:
         f"{percent(teacher.val_top1)}), {amount(teacher.parameters)} parameters, "
         f"{amount(teacher.macs)} MACs; "
     )
+    if len(teacher.weights_sha256) == 1:
+        text += f"sha256 {teacher.weights_sha256[0][:16]}…; "
     if own is not None:
         last = ", the last of which is kept" if own.models[0].select == "last" else ""
         return text + f"trained in {own.epochs} epochs{last} and {duration(own.seconds)}."
@@ -253,7 +255,9 @@ def left(records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list
     ]
     if not rows:
         return []
-    lines = ["## Not yet run whole", "", UNRUN, "", "| recipe | | expected |", "|---|---|---|"]
+    on_gpu = any(record.result.environment.accelerator for record in records)
+    lines = ["## Not yet run whole", "", *([] if on_gpu else [NO_GPU, ""])]
+    lines += ["| recipe | | expected |", "|---|---|---|"]
     return [*lines, *(f"| {' | '.join(row)} |" for row in rows), ""]
 
 

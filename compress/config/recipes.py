@@ -26,6 +26,8 @@ SWEPT_WITH_LOSSES = "temperature"
 """Swept, it is no other way to say a loss but set in every term that has one."""
 KEY_BY_KEY = ("augmentation", "sweep")
 """Tables of which a flag replaces the keys it names."""
+EPOCHS = 20
+"""Of a training, where nothing else is said."""
 FLAGS_ONLY = frozenset({"run_dir", "resume", "restart", "recipe", "tensorboard"})
 """Options about one invocation, which no recipe may hold."""
 TABLES = ("about", "data", "train", "distill", "gate")
@@ -165,7 +167,9 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         for table in ("data", command)
         for key, value in underscored(tables.get(table, {}), f"[{table}] of {recipe}:").items()
     }
-    if only := sorted(found.keys() & FLAGS_ONLY):
+    teacher = found.get("teacher_training")
+    said = found.keys() | (underscored(teacher, "key") if isinstance(teacher, dict) else {}).keys()
+    if only := sorted(said & FLAGS_ONLY):
         raise ConfigError(
             f"{only[0]} in recipe {recipe}: it is of one invocation, not of a recipe",
             hint=f"leave it out, and give {written(only[0])}",
@@ -179,8 +183,9 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
         name: {k: v for k, v in own.items() if k.replace("-", "_") not in asked}
         for name, own in _settings(found, str(recipe), command).items()
     }
-    for table in (found, *found["model_settings"].values()):
-        _shorten_warmup(table, epochs=found.get("epochs"), asked=asked.get("epochs"))
+    sweep = found["sweep"] if isinstance(found.get("sweep"), dict) else {}
+    for table in (found, sweep, *found["model_settings"].values()):
+        _shorten_warmup(table, epochs=found.get("epochs", EPOCHS), asked=asked.get("epochs"))
     if recipe and tables.keys() & {"data", command}:
         found["recipe"] = str(recipe)
     own = "resume" in asked and "recipe" not in flags  # a run has its own, not a default recipe's
@@ -192,10 +197,12 @@ def layers(command: str, flags: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _shorten_warmup(table: dict[str, Any], *, epochs: Any, asked: Any) -> None:
     """Keep a recipe's warm-up the share of the epochs that it is, where a flag asks for fewer."""
-    for key in ("warmup_epochs", "warmup-epochs"):
-        numbers = (epochs, asked, table.get(key))
+    for key in table.keys() & {"warmup_epochs", "warmup-epochs"}:
+        values = table[key] if isinstance(table[key], list) else [table[key]]
+        numbers = (epochs, asked, *values)
         if all(isinstance(number, (int, float)) for number in numbers) and asked < epochs:
-            table[key] *= asked / epochs
+            shorter = [value * asked / epochs for value in values]
+            table[key] = shorter if isinstance(table[key], list) else shorter[0]
 
 
 def _settings(found: Mapping[str, Any], recipe: str, command: str) -> dict[str, dict[str, Any]]:

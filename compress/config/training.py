@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from compress.config.flags import written
-from compress.config.recipes import build
+from compress.config.recipes import EPOCHS, build
 from compress.config.specs import Augmentation, Frozen, Reference, underscored
 from compress.errors import ConfigError
 
@@ -107,7 +107,7 @@ class TrainingConfig(Optimization):
     views: Annotated[int | None, Field(ge=1)] = None
     augmentation: Augmentation = Augmentation()
     normalization: str = "data"
-    epochs: Annotated[int, Field(ge=1)] = 20
+    epochs: Annotated[int, Field(ge=1)] = EPOCHS
     batch_size: Annotated[int, Field(ge=1)] = 128
     seed: Seed = 0
     seeds: tuple[Seed, ...] | None = None

@@ -125,6 +125,9 @@ def _test_pictures(folder: Path) -> tuple[list[Path], dict[str, list[Path]] | No
     place = _split_folder(folder, "test")
     if place is None:
         place = folder
+        flat = pictures_in(folder, nested=False)
+        if flat and pictures_in(folder) == flat:
+            return flat, None
         others = {name for split in ("train", "validation") for name in SPLIT_FOLDERS[split]}
         inside = set(_class_names(folder))
         if inside and inside <= others:
@@ -132,9 +135,6 @@ def _test_pictures(folder: Path) -> tuple[list[Path], dict[str, list[Path]] | No
                 f"{folder} has no test folder, only {', '.join(sorted(inside))}",
                 hint="name the folder with the classes to test on, or call it `test`",
             )
-        flat = pictures_in(folder, nested=False)
-        if flat and pictures_in(folder) == flat:
-            return flat, None
     found = _labelled(place, gaps=True)
     train = _split_folder(folder, "train")
     if train is not None and place != folder:

@@ -18,6 +18,7 @@ class TeacherRow(Part):
         parameters: Trainable numbers; of all members for an ensemble.
         macs: Multiply-accumulates of one image; of all members for an ensemble.
         foreign: Whether it came from outside and may have seen the validation images.
+        weights_sha256: Of the weights file of each member; empty in older records.
         number_format: Of its forward passes over views ("float32", "bfloat16"); null, like what it
             costs, in older records.
         format_agreement: Share of validation images with the float32 top-1.
@@ -34,6 +35,7 @@ class TeacherRow(Part):
     parameters: int
     macs: int
     foreign: bool
+    weights_sha256: tuple[str, ...] = ()
     number_format: str | None = None
     format_agreement: float | None = None
     format_probability_error: float | None = None

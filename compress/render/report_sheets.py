@@ -18,7 +18,7 @@ from compress.render.numbers import (
     seeds,
 )
 from compress.render.report_data import by_data
-from compress.render.tables.distill import in_order, kept_epoch, teacher_range
+from compress.render.tables.distill import in_order, teacher_range
 from compress.render.tables.distill import notes as distill_notes
 from compress.render.tables.train import notes as train_notes
 
@@ -274,8 +274,10 @@ def comparison(runs: Sequence[RunReport]) -> Sheet:
     )
     note = "Ranges are 95% intervals; ± is one sd over seeds."
     for number, run in enumerate(runs, start=1):
-        if any(row.select == "last" for row in run.rows):
-            note += f"\nTop-1 of run {number} is {kept_epoch(run.rows)}"
+        last = [row.select == "last" for row in run.rows]
+        if any(last):
+            of = "" if all(last) else " of some models"
+            note += f"\nRun {number} kept the last epoch{of}, whatever its validation top-1."
     if any(row.kd_gain is not None for run in runs if not run.result.summary for row in run.rows):
         note += f"\n{ONE_SEED}."
     return _where_said(Sheet("All runs", heads, rows, note, words=2), KD_GAIN)

@@ -40,6 +40,7 @@ def teacher_row(
         parameters=described.parameters,
         macs=described.macs,
         foreign=foreign,
+        weights_sha256=described.weights_sha256,
         number_format=described.number_format,
         format_agreement=described.format_agreement,
         format_probability_error=described.format_probability_error,

@@ -16,7 +16,7 @@ from compress import runtime
 from compress.data.images import ImageSet, Splits
 from compress.environment import version_of
 from compress.errors import CompressError, ConfigError, InputError, UnusableError
-from compress.files import sha256_file, write_bytes, write_error, write_text
+from compress.files import behind_links, sha256_file, write_bytes, write_error, write_text
 from compress.graph.ort_format import to_ort_format
 from compress.graph.write import OLDEST_ONNXRUNTIME
 from compress.measure import golden as answers
@@ -190,9 +190,8 @@ def replacing(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: The place cannot be written, or the disk is full.
     """
-    if folder.is_symlink():
-        folder = folder.resolve()
     try:
+        folder = behind_links(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as stack, _held(folder.parent, wait=True):
             # held together: nobody may find the new folder before it is held itself

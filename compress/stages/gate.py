@@ -1,5 +1,6 @@
 """`compress gate`: the figures of a bench judged by limits, with an exit code for CI."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,8 +45,6 @@ def gate(
         if config.on is not None:
             progress.note(f"nothing to measure on {config.on}: no limit is about times")
         record, checks = _judge_here(config, before, progress)
-    if before is not None and any(name in config.thresholds for name in WITH_BASELINE):
-        _note_lost(config, before, record, progress)
     verdicts = [Verdict(check.outcome) for check in checks]
     code = exit_code(verdicts, inconclusive=config.inconclusive)
     return GateRecord(
@@ -56,18 +55,6 @@ def gate(
         checks=tuple(checks),
         bench=record,
     )
-
-
-def _note_lost(
-    config: GateConfig, before: "_Before", record: BenchRecord, progress: Progress
-) -> None:
-    """Tell of what the baseline has and the target has not: no check can."""
-    renamed = before.beside(record.models).renamed
-    old = students(before.beside(record.models).rows)
-    for name, precision in gate_rows.lost(config, students(record.models), old, renamed=renamed):
-        progress.note(
-            f"the baseline has {name} {precision} and {config.target} has not: it is not judged"
-        )
 
 
 @dataclass(frozen=True)
@@ -115,7 +102,7 @@ class _Judge:
     def __init__(
         self, config: GateConfig, forms: Sequence[gate_rows.Form], baseline: Baseline | None
     ) -> None:
-        self._config, self._baseline = config, baseline
+        self._config, self._baseline, self._forms = config, baseline, forms
         self._judged = gate_rows.judged(config, forms)
         self._absent = gate_rows.absent(config, forms)
 
@@ -123,6 +110,19 @@ class _Judge:
     def missing(self) -> list[str]:
         """Labels of the forms that were asked for and are not there."""
         return [f"{name} {precision}" for name, precision in self._absent]
+
+    def tell_what_is_lost(self, progress: Progress) -> None:
+        """Note what the baseline has and the target has not, where no check says so."""
+        before, limits = self._baseline, self._config.thresholds
+        if before is None or limits.keys().isdisjoint(WITH_BASELINE):
+            return
+        old = students(before.rows)
+        for form in gate_rows.lost(self._config, self._forms, old, renamed=before.renamed):
+            if form not in self._absent:
+                name = f"{form[0]} {form[1]}"
+                progress.note(
+                    f"the baseline has {name} and {self._config.target} has not: it is not judged"
+                )
 
     def checks(self, record: BenchRecord, names: Sequence[str] | None = None) -> list[Check]:
         """The checks of some thresholds, or of all."""
@@ -154,6 +154,7 @@ def _judge_record(
     record = BenchRecord.read(Path(config.target.target))
     baseline = None if before is None else before.beside(record.models)
     judging = _Judge(config, students(record.models), baseline)
+    judging.tell_what_is_lost(progress)
     limits = _names(config, TIMES, before)
     if not limits:
         if config.on is not None:
@@ -195,10 +196,13 @@ def _on(
     """
     known, named = labels or {}, places or {}
 
+    def name(found: re.Match[str]) -> str:
+        place, inside = found[1], found[2] or ""
+        own = named.get(place, place)
+        return own if own.endswith(inside) else own + inside  # there it was told from another
+
     def here(text: str) -> str:
-        for place, name in named.items():
-            text = text.replace(place, name)
-        return text
+        return re.sub(r"(model-\d+)(/\S+)?", name, text)
 
     return check.model_copy(
         update={
@@ -235,6 +239,7 @@ def _judge_here(
     baseline = None if before is None else before.beside(rows)
     renamed = baseline is not None and baseline.renamed
     judging = _Judge(config, students(rows), baseline)
+    judging.tell_what_is_lost(progress)
     like_bench = old is not None and "max_latency_regression" in config.thresholds
     needed = gate_rows.needed(config, rows, everything=like_bench)
     times = bool(_names(config, TIMES, before))
@@ -271,6 +276,7 @@ def _judge_elsewhere(
     limits = _names(config, TIMES, before if old else None)
     if not needed or not limits:
         return _judge_here(config, before, progress)
+    judging.tell_what_is_lost(progress)
     there, places = _gate_there(config, host, limits, needed, old, progress)
     name, _ = host_and_python(host)
     labels = {

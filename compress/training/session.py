@@ -51,9 +51,11 @@ def check_batch(batch_size: int, *, images: int, world: World) -> None:
     """
     asked = f"--batch-size {batch_size}"
     if batch_size > images:
-        fits = 2 ** max(1, images.bit_length() - 1)
+        share = images // world.size
+        fits = world.size * 2 ** (share.bit_length() - 1)  # a power of two per rank
         raise ConfigError(
-            f"{asked} is larger than the {images} training images", hint=f"use --batch-size {fits}"
+            f"{asked} is larger than the {images} training images",
+            hint=f"use --batch-size {fits}" if share >= SMALLEST_SHARE else "",
         )
     if batch_size % world.size:
         raise ConfigError(

@@ -249,6 +249,9 @@ def test_a_recipe_says_nothing_of_one_invocation(tmp_path: Path, table: str, lin
     option = line.split(" ")[0].replace("-", "_")
     with pytest.raises(ConfigError, match=f"^{option} in recipe .*: it is of one invocation"):
         distill_config({"recipe": recipe})
+    recipe = _recipe(tmp_path, f"[distill.teacher-training]\n{line}\n")
+    with pytest.raises(ConfigError, match=f"^{option} in recipe .*: it is of one invocation"):
+        distill_config({"recipe": recipe})
 
 
 @pytest.mark.parametrize(
@@ -281,6 +284,14 @@ def test_a_recipes_warmup_shrinks_with_its_epochs(
     assert config.warmup_epochs == warmup
     assert config.optimization("small_cnn").warmup_epochs == 2 * warmup
     assert distill_config({"recipe": recipe}).warmup_epochs == 4
+
+
+def test_also_of_the_default_epochs_and_where_it_is_swept(tmp_path: Path) -> None:
+    recipe = _recipe(tmp_path, "[distill]\nsweep = { warmup-epochs = [0, 8] }\nwarmup-epochs = 4\n")
+    config = distill_config({"recipe": recipe, "epochs": 5})
+    assert config.warmup_epochs == 1
+    assert list(config.sweep["warmup_epochs"]) == [0, 2]
+    assert {plan.optimization.warmup_epochs for plan in plan_students(config)} == {0, 2}
 
 
 def test_a_seed_and_seeds_are_not_said_together() -> None:

@@ -13,7 +13,7 @@ from compress.records.train import TrainRecord
 from compress.records.training import DivergedRow
 from tests.conftest import ROOT
 from tests.fake_recipe import header
-from tests.fake_run import TEACHER, record, student, summary_row
+from tests.fake_run import ENVIRONMENT, TEACHER, record, student, summary_row
 from tests.scripts import load_script
 
 RECORDS = ROOT / "benchmarks" / "records"
@@ -70,6 +70,13 @@ def test_a_section_says_where_not_the_best_epoch_was_kept(script: Any) -> None:
     said = "* Top-1 is at the last epoch, whatever its validation top-1."
     assert said in script.section(kept(students=last), None)
     assert not any(line.startswith("* Top-1") for line in script.section(kept(), None))
+
+
+def test_a_section_tells_the_teachers_weights_from_others(script: Any) -> None:
+    known = TEACHER.model_copy(update={"weights_sha256": ("8" * 64,)})
+    lines = script.section(kept(teacher=known), None)
+    assert any("MACs; sha256 8888888888888888…; from outside" in line for line in lines)
+    assert not any("sha256" in line for line in script.section(kept(), None))
 
 
 def test_the_page_of_results_is_up_to_date(script: Any) -> None:
@@ -183,6 +190,13 @@ def test_what_was_not_run_whole_is_said(script: Any) -> None:
     assert "The recipe with `--epochs 40`." in page
     _, _, rest = page.partition("## Not yet run whole")
     assert "`cifar10-small-cnn`" not in rest
+
+
+def test_that_no_record_is_of_a_gpu_is_said_while_it_is_so(script: Any) -> None:
+    headers, said = script.recipe_aims.headers(), script.NO_GPU
+    assert said in script.left([kept()], headers)
+    machine = ENVIRONMENT.model_copy(update={"accelerator": "a GPU"})
+    assert said not in script.left([kept(environment=machine)], headers)
 
 
 def test_other_records_are_passed_over(script: Any, tmp_path: Path) -> None:

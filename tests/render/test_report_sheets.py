@@ -172,6 +172,16 @@ def test_runs_of_one_seed_are_said_to_be_so_where_they_are_judged(
     assert words not in report_sheets.comparison([of_several, trained]).note
 
 
+def test_a_comparison_says_who_kept_the_last_epoch(two_runs_report: ReportRecord) -> None:
+    first, second = two_runs_report.runs
+    last = [row.model_copy(update={"select": "last"}) for row in first.rows]
+    for rows, of in ((last, ""), ([*last[:1], *first.rows[1:]], " of some models")):
+        result = first.result.model_copy(update={"students": tuple(rows)})
+        note = report_sheets.comparison([second, first.model_copy(update={"result": result})]).note
+        assert f"Run 2 kept the last epoch{of}, whatever its validation top-1." in note
+        assert "Run 1 kept" not in note
+
+
 def test_the_inputs_are_named_by_content(digits_report: ReportRecord) -> None:
     sheets = {sheet.title: sheet for sheet in report_sheets.provenance(digits_report.runs[0])}
     assert sheets["Inputs"].rows == (("data", "digits", "d" * 64),)

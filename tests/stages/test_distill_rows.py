@@ -52,9 +52,11 @@ def test_the_teachers_row_has_what_was_described_and_how_sure_it_was() -> None:
         number_format="bfloat16",
         format_agreement=0.998,
         format_probability_error=0.002,
+        weights_sha256=("8" * 64,),
     )
     row = teacher_row(known, logits(TEACHER), LABELS, foreign=True, seconds=2.0, train_top1=None)
     assert row.ece == pytest.approx(1 / 5)  # sure of five answers, four of them right
+    assert row.weights_sha256 == ("8" * 64,)
     assert (row.name, row.top1, row.val_top1, row.train_top1) == ("resnet56", 0.8, 0.7, None)
     assert (row.parameters, row.macs, row.foreign, row.seconds) == (
         855_770,

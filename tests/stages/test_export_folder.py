@@ -389,12 +389,9 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["file/net", "loop"])
+def test_a_place_that_cannot_be_made_is_said(tmp_path: Path, place: str) -> None:
     (tmp_path / "file").write_text("x")
-
-    def make() -> None:
-        with replacing(tmp_path / "file" / "net"):
-            pass
-
-    with pytest.raises(InputError, match="cannot write"):
-        make()
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(InputError, match="cannot write"), replacing(tmp_path / place):
+        pass

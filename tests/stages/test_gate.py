@@ -271,7 +271,7 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
     ) -> tuple[GateRecord, dict[str, str]]:
         asked.extend([host, *limits, *(one.label for one in rows)])
         (judged,) = rows
-        said = "model-000 as seen"
+        said = "as model-000, model-000/small and model-002"
         checks = [
             check(name="max-p90-ms", row=name, unit="ms", outcome=outcome, reason=said)
             for name, outcome in (("model-000 int8", "pass"), ("model-001 int8", "inconclusive"))
@@ -279,7 +279,7 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
         found = verdicts(*checks)
         models = (row("model-000", "int8", sha256=judged.sha256),)
         bench = found.bench.model_copy(update={"models": models})
-        return found.model_copy(update={"bench": bench}), {"model-000": "small"}
+        return found.model_copy(update={"bench": bench}), {"model-000": "old/small"}
 
     monkeypatch.setattr(stage, "_gate_there", there)
     found = run(
@@ -290,7 +290,7 @@ def test_another_machine_judges_times_under_the_names_that_rows_have_here(
     assert {f"{one.name} {one.row}": (one.outcome, one.reason) for one in found.checks} == {
         "max-size-kib small int8": ("pass", "size 0.9 KiB, at most 100.0 KiB allowed"),
         "max-size-kib other int8": ("inconclusive", "other has no int8 form"),
-        "max-p90-ms small int8": ("pass", "on pi: small as seen"),
+        "max-p90-ms small int8": ("pass", "on pi: as old/small, old/small and model-002"),
         "max-p90-ms other int8": ("inconclusive", "other has no int8 form"),
         "max-latency-regression small int8": ("inconclusive", "no --baseline to compare with"),
         "max-latency-regression other int8": ("inconclusive", "other has no int8 form"),
@@ -351,6 +351,9 @@ def test_a_student_is_compared_with_its_own_baseline_alone(tmp_path: Path) -> No
         "max_top1_regression": 0,
         "baseline": str(tmp_path / "old"),
     }
+    notes = Notes()
+    run(tmp_path / "new", **asked, student=["a"], notes=notes)
+    assert not any("has not: it is not judged" in note for note in notes.notes)
     for student in ("a", "b"):
         found = run(tmp_path / "new", student=[student], **asked)
         assert found.outcome == ("pass" if student == "b" else "inconclusive"), student

@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -334,6 +335,16 @@ def test_failures_there_keep_their_kind(
 def test_a_gates_verdict_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeSsh(monkeypatch, 6, "@@compress@@\n{}", "")
     assert CONNECTION.compress(["gate"], accepted=(0, 1, 6)) == {}
+
+
+def test_a_folder_stands_for_a_name_in_all_groups(tmp_path: Path) -> None:
+    now, before = (rows(write_export(tmp_path / place))[1:] for place in ("now", "before"))
+    renamed = [replace(row, name="other/small") for row in before]
+    assert remote.places_of({"judged": now, "baseline": before}) == {"model-000": "small"}
+    assert remote.places_of({"judged": now, "baseline": renamed}) == {
+        "model-000": "small",
+        "model-001": "other/small",
+    }
 
 
 def test_rows_are_known_by_content_wherever_they_are_named_otherwise(tmp_path: Path) -> None:
