@@ -6,16 +6,18 @@
 Each item is a teacher (trained by `compress train`, where it does not come from outside) and one
 `compress distill`. Both resume by themselves, so this script may be stopped at any time: by Ctrl-C,
 or by itself when its minutes are spent. What is complete is not run again with the same flags. It
-is written to benchmarks/records/NAME.json, with other epochs than the item's own to a name that
-ends in them; docs/results.md is made from these files by docs/make_results.py. An item whose
-students teach another one is run again where its record is here and its run is not, until the other
-has its record, too. The published ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a
-time, and nothing beside it: what a killed script left at work in an item's run is waited for.
+is written to benchmarks/records/NAME.json, its curves to NAME.png beside it, with other epochs than
+the item's own to a name that ends in them; docs/results.md is made from these files by
+docs/make_results.py. An item whose students teach another one is run again where its record is here
+and its run is not, until the other has its record, too. The published ResNet-56 is taken from
+$COMPRESS_TEACHERS. One training at a time, and nothing beside it: what a killed script left at work
+in an item's run is waited for.
 """
 
 import argparse
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,16 +30,19 @@ from recipe_items import ITEMS, Item, Records, epochs_of
 from compress.config import recipes
 from compress.errors import CompressError, ConfigError, InputError, UnusableError
 from compress.files import write_text
+from compress.progress import Silent
 from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
 from compress.records.train import TrainRecord
 from compress.runs import RECORD, is_complete, read_epochs, read_manifest
+from compress.stages.ensembles import with_averages
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "benchmarks" / "records"
 RESNET56 = "resnet56-cifar10.safetensors"
 DESCRIBED = "model=resnet56,normalization=imagenet"
 INTERRUPTED = 130
+CURVES = Path("plots", "curves.png")
 
 
 @dataclass(frozen=True)
@@ -182,6 +187,17 @@ def state_of(folder: Path) -> str:
     return f"{manifest.status}, epoch {max(done, default=0)} of {manifest.config['epochs']}"
 
 
+def result_of(item: Item, changes: Sequence[str], folder: Path) -> DistillRecord:
+    """The record of a complete run, with averages where they are asked for.
+
+    A run that was made without them does not keep them.
+    """
+    result = DistillRecord.read(folder / RECORD)
+    if "--ensemble" in changes or recipes.load(item.recipe)["distill"].get("ensemble"):
+        return with_averages(result, folder, Silent())
+    return result
+
+
 def run_item(
     item: Item,
     changes: Sequence[str],
@@ -225,10 +241,13 @@ def run_item(
         changes=shlex.join(changes),
         commands=tuple(shown(step.arguments, places) for step in steps),
         teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,
-        result=DistillRecord.read(steps[-1].folder / RECORD),
+        result=result_of(item, changes, steps[-1].folder),
         remark=remark,
     )
     write_text(places.records / f"{record.name}.json", record.to_json())
+    curves = steps[-1].folder / CURVES
+    if curves.is_file():
+        shutil.copyfile(curves, places.records / f"{record.name}.png")
     header = f", then name it in the header of {item.recipe}.toml" if not changes else ""
     print(
         f"== {record.name}: done; now run docs/make_results.py{header}", file=sys.stderr, flush=True

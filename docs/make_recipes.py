@@ -51,7 +51,8 @@ epochs = 120
 [distill]
 student = ["mobilenet_v2", "tiny=small_cnn:width=0.5"]
 epochs = 200
-alpha = 0.9                   # reached from alpha_from in a straight line: a moving alpha
+alpha = 0.9                   # reached from alpha_from in a straight line, our reading of a
+                              # "dynamic" alpha: the origin system that had one published no formula
 alpha_from = 0.5
 alpha_ramp_epochs = 50
 

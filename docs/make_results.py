@@ -39,8 +39,9 @@ by hand. `python benchmarks/run_recipes.py` makes the records, one recipe after 
 
 How to read them:
 
-* Accuracies are top-1 in per cent of the test images, which are looked at once, at the end. The
-  epoch is the one with the best validation accuracy, if nothing else is said; *last* is the last.
+* Accuracies are top-1 in per cent of the test images, which a run looks at once, at its end. What a
+  later run tries was chosen knowing the figures of earlier ones, on the same images. The epoch is
+  the one with the best validation accuracy, if nothing else is said; *last* is the last epoch.
 * *no KD* is the control: the same student on the same batches, without a teacher. *KD gain* is the
   difference to it in points, paired by image and seed.
 * n is the number of seeds. With one, ranges are 95% intervals over test images (Wilson's; for
@@ -224,6 +225,7 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
     if about is not None:
         of = " of the recipe as it is" if record.changes else ""
         lines += [f"* Source: {about.source}", f"* Expected{of}: {about.expected}"]
+        lines += [f"* Found: {about.finding}"] if about.finding else []
     lines += [
         f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
         f"{result.test_images:,} test images; {result.epochs} epochs; "
@@ -238,6 +240,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
         lines += [f"* Remark: {record.remark}"]
     lines += [f"* Record: [{record.name}.json](../benchmarks/records/{record.name}.json)", ""]
     lines += ["```console", *record.commands, "```", ""]
+    if (RECORDS / f"{record.name}.png").is_file():
+        lines += [f"![Learning curves](../benchmarks/records/{record.name}.png)", ""]
     if result.summary:
         heads = ("over seeds", "n", "test top-1", "last epoch", "KD gain")
         lines += table(heads, headlines(result))

@@ -190,13 +190,15 @@ def verdict(aim: Aim, value: Reached, record: RecipeRecord, header: Header) -> s
     """What the figures say, where they were to say it."""
     if aim.target is None:
         return "its origin was not yet run whole"
-    if record.result.epochs < header.epochs:
-        return f"run with fewer epochs: {record.result.epochs} of {header.epochs}"
-    if record.teacher is not None and record.teacher.epochs < header.teacher_epochs:
-        return f"teacher with fewer epochs: {record.teacher.epochs} of {header.teacher_epochs}"
-    if value.seeds < aim.seeds:
-        return f"seeds: {value.seeds} of {aim.seeds}"
     missed = aim.target - value.top1
+    so_far = f"{percent(missed)} points below" if missed > 1e-9 else "above"
+    if record.result.epochs < header.epochs:
+        return f"run with fewer epochs: {record.result.epochs} of {header.epochs}; {so_far}"
+    if record.teacher is not None and record.teacher.epochs < header.teacher_epochs:
+        epochs = f"{record.teacher.epochs} of {header.teacher_epochs}"
+        return f"teacher with fewer epochs: {epochs}; {so_far}"
+    if value.seeds < aim.seeds:
+        return f"seeds: {value.seeds} of {aim.seeds}; {so_far}"
     if missed > 1e-9:
         return f"missed by {percent(missed)} points"
     unsure = value.low is not None and value.low < aim.target

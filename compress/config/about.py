@@ -49,6 +49,7 @@ class About(Frozen):
         origin: What the system published that the recipe reproduces.
         target: What the recipe is to reach.
         to_beat: Recipes of origins that it is to be better than.
+        finding: What its record showed beside the figures: why a target was missed, for example.
         record: Where it was run whole: a path in the repository; else that it was not.
     """
 
@@ -62,4 +63,5 @@ class About(Frozen):
     origin: Figures | None = None
     target: Target | None = None
     to_beat: tuple[str, ...] = ()
+    finding: str | None = None
     record: str

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from compress.locks import is_held
+from compress.records.distill import DistillRecord
 from compress.records.recipe import RecipeRecord
 from compress.runs import LOCK, RECORD, Run
 from tests.conftest import ROOT
@@ -110,6 +111,30 @@ def test_what_is_complete_is_kept_and_not_run_again(
     monkeypatch.setattr("compress.config.recipes.sha256", lambda name: f"of another {name}")
     assert run(script, tmp_path, "--list") == 0
     assert f"left   {ORIGIN}" in capsys.readouterr().out
+
+
+AVERAGED = "cifar10-small-cnn-long-gentle"
+
+
+def test_averages_that_are_asked_for_and_curves_are_kept_with_the_record(
+    script: Any, pretend: type[Pretend], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the run was made before anybody asked for averages."""
+    folder = make_run(tmp_path / "runs" / AVERAGED, seeds=(0, 1, 2))
+    without = DistillRecord.read(folder / RECORD).model_copy(update={"ensembles": ()})
+    (folder / RECORD).write_text(without.to_json())
+    (folder / "plots").mkdir(exist_ok=True)
+    (folder / "plots" / "curves.png").write_bytes(b"a picture")
+    (tmp_path / script.RESNET56).touch()
+    monkeypatch.setenv("COMPRESS_TEACHERS", str(tmp_path))
+    assert run(script, tmp_path, "--only", AVERAGED) == 0
+    assert (tmp_path / "records" / f"{AVERAGED}.png").read_bytes() == b"a picture"
+    kept = RecipeRecord.read(tmp_path / "records" / f"{AVERAGED}.json").result
+    assert [(row.label, row.members) for row in kept.ensembles] == [
+        ("average of 3 students", 3),
+        ("average of 3 controls", 3),
+    ]
+    assert DistillRecord.read(folder / RECORD).ensembles == ()
 
 
 SHORTENED = "origin-cifar10-resnet50-mobilenetv2"

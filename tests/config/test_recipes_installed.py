@@ -325,7 +325,7 @@ def test_the_long_training_with_kd_differs_in_the_loss_alone() -> None:
 
 def test_the_gentle_training_differs_in_how_the_rate_falls_and_what_is_kept() -> None:
     gentle, steep = (recipes.load(f"cifar10-small-cnn-long{ending}") for ending in ("-gentle", ""))
-    said = {"epochs", "learning_rate", "schedule", "warmup_epochs", "select"}
+    said = {"epochs", "learning_rate", "schedule", "warmup_epochs", "select", "ensemble"}
     differs = {
         key
         for key in gentle["distill"].keys() | steep["distill"].keys()

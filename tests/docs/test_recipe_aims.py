@@ -83,7 +83,10 @@ def test_a_recipe_without_figures_has_no_row(script: Any) -> None:
 def test_fewer_epochs_are_neither_reached_nor_missed(script: Any) -> None:
     shortened = kept(changes="--epochs 15", epochs=15)
     (*_, row) = script.rows([shortened], {"origin": ORIGIN})
-    assert row[-2:] == ("small_cnn 86.00 (85.00-87.00)", "run with fewer epochs: 15 of 20")
+    assert row[-2:] == ("small_cnn 86.00 (85.00-87.00)", "run with fewer epochs: 15 of 20; above")
+    far = {"origin": header(origin={"student": 0.875})}
+    (row,) = script.rows([shortened], far)
+    assert row[-1] == "run with fewer epochs: 15 of 20; 1.50 points below"
 
 
 def test_a_teacher_with_fewer_epochs_is_said(script: Any) -> None:
@@ -101,12 +104,14 @@ def test_a_teacher_with_fewer_epochs_is_said(script: Any) -> None:
     )
     short = kept().model_copy(update={"teacher": teacher, "result": result})
     said = verdicts(script, {"origin": ORIGIN}, short)
-    assert said["taught student"] == "teacher with fewer epochs: 5 of 20"
+    assert said["taught student"] == "teacher with fewer epochs: 5 of 20; above"
 
 
 def test_a_mean_over_seeds_needs_its_seeds(script: Any) -> None:
     headers = {"origin": header(target={"student": 0.923, "seeds": 3})}
-    assert verdicts(script, headers, kept()) == {"taught student": "seeds: 1 of 3"}
+    assert verdicts(script, headers, kept()) == {
+        "taught student": "seeds: 1 of 3; 6.30 points below"
+    }
     three = [student(f"small_cnn-s{n}", seed=n, top1=0.92 + 0.002 * n) for n in range(3)]
     (row,) = script.rows([kept(*three)], headers)
     assert row[-2:] == ("small_cnn 92.20 ± 0.20, 3 seeds", "missed by 0.10 points")

@@ -9,7 +9,7 @@ from urllib.response import addinfourl
 import pytest
 import torch
 from torch import Tensor
-from torchvision.models import get_model_weights, mobilenet_v2, resnet18
+from torchvision.models import get_model, get_model_weights, mobilenet_v2, resnet18
 
 from compress.errors import ConfigError, InputError, MachineError
 from compress.models import registry
@@ -55,6 +55,19 @@ def test_everything_but_the_classifier_is_taken(published: dict[str, Tensor]) ->
     taken = [key for key in published if not key.startswith("fc.")]
     assert all(torch.equal(state[key], published[key]) for key in taken)
     assert state["fc.weight"].shape == (10, 512)
+
+
+@pytest.mark.parametrize("name", ["resnet34", "resnet50"])
+def test_every_network_with_published_weights_is_fitted_to_other_classes(
+    hub: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    state = get_model(name).state_dict()
+    publish(name, monkeypatch, state=state)
+    options = {"weights": "imagenet", "stem": "imagenet"}
+    model = registry.build(name, classes=37, image_size=32, options=options)
+    fitted = model.state_dict()
+    assert torch.equal(fitted["layer4.0.conv1.weight"], state["layer4.0.conv1.weight"])
+    assert fitted["fc.weight"].shape == (37, state["fc.weight"].shape[1])
 
 
 def test_another_stem_starts_fresh(published: dict[str, Tensor]) -> None:
