@@ -1,18 +1,24 @@
 """Who still trains, in which groups, from which checkpoint."""
 
+import gc
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from compress.errors import InputError
 from compress.records.training import DivergedRow
 from compress.runs import CHECKPOINT, Run
+from compress.training import session
 from compress.training import state as checkpoints
 from compress.training.distributed import World
 from compress.training.groups import Begun, groups_to_train, waiting_files
+from compress.training.learner import Learner
 from compress.training.loop import Position
 from compress.training.results import diverged_row, note_diverged
+from compress.training.students import build_learner
 from tests.notes import Notes
 from tests.tiny_session import kill_at_save, train
 from tests.tiny_training import Killed, open_run, plan
@@ -111,6 +117,24 @@ def test_a_damaged_checkpoint_is_told(run: Run) -> None:
     (run.folder / "waiting.pt").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"waiting\.pt is damaged"):
         Begun.read(run.folder)
+
+
+def test_ten_students_in_groups_of_two_take_the_memory_of_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[weakref.ref[Learner]] = []
+    alive: list[int] = []
+
+    def counted(*arguments: Any) -> Learner:
+        gc.collect()
+        alive.append(sum(one() is not None for one in made))
+        learner = build_learner(*arguments)
+        made.append(weakref.ref(learner))
+        return learner
+
+    monkeypatch.setattr(session, "build_learner", counted)
+    train(tmp_path, [plan(label) for label in "abcdefghij"], group=2, epochs=1)
+    assert alive == [0, 1] * 5
 
 
 def test_each_of_several_groups_is_named_in_the_log_and_before_its_epochs(tmp_path: Path) -> None:
