@@ -1,6 +1,6 @@
 """The distillation losses by name: their options, what they need, and how to build one."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol
@@ -34,6 +34,8 @@ SUMMARIES = {
     "attention": "where stages are active (Zagoruyko, Komodakis, 2017); usual weight 1000",
     "rkd": "distances and angles between images (Park et al., 2019)",
 }
+USUAL_WEIGHTS = {"logit_std": 9.0, "dist": 2.0, "fitnet": 100.0, "attention": 1000.0}
+"""Of losses whose authors' weight is far from 1, which is what a term has that says none."""
 # Which pairs of stages a loss on features takes unless told.
 PAIRS = {"fitnet": "middle", "attention": "all", "rkd": "last"}
 ON_MAPS = frozenset({"fitnet", "attention"})
@@ -163,6 +165,16 @@ def resolve_options(term: LossTerm) -> dict[str, Scalar]:
         key: option.check(key, term.options.get(key, option.default_at(0)))
         for key, option in known.items()
     } | {key: term.options[key] for key in asked}
+
+
+def weight_notes(terms: Iterable[LossTerm]) -> list[str]:
+    """What to say of losses that seem to have been given no weight, though theirs is not 1."""
+    names = dict.fromkeys(term.name for term in terms if term.weight == 1)
+    return [
+        f"{name} has weight 1, its usual weight is {weight:g}: {name}:weight={weight:g}"
+        for name, weight in USUAL_WEIGHTS.items()
+        if name in names
+    ]
 
 
 def weight_at(term: LossTerm, epoch: float, epochs: int) -> float:

@@ -115,6 +115,8 @@ def distill(
     ):
         place = Workplace(device, world, progress, stop, watch)
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
+        for note in losses.weight_notes(term for plan in plans for term in plan.terms):
+            progress.note(note)
         splits = load_splits(config, progress)
         pin_data(run, splits, config, world)
         check_batch(config.batch_size, images=splits.train.count, world=world)

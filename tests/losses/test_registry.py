@@ -22,6 +22,16 @@ def test_the_eight_losses_are_known() -> None:
 
 def test_every_loss_has_a_function_options_and_a_summary() -> None:
     assert registry.OPTIONS.keys() == registry.SUMMARIES.keys() == registry.LOSSES.keys()
+    for name, weight in registry.USUAL_WEIGHTS.items():
+        assert f"weight {weight:g}" in registry.SUMMARIES[name]
+
+
+def test_a_loss_without_its_usual_weight_is_told_of_once() -> None:
+    terms = [LossTerm(name=name) for name in ("kd", "attention", "logit_std", "attention")]
+    assert registry.weight_notes([*terms, LossTerm(name="dist", weight=2)]) == [
+        "logit_std has weight 1, its usual weight is 9: logit_std:weight=9",
+        "attention has weight 1, its usual weight is 1000: attention:weight=1000",
+    ]
     for target in registry.LOSSES.values():
         module, _, function = target.partition(":")
         assert callable(getattr(import_module(module), function))

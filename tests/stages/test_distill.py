@@ -257,6 +257,7 @@ def test_losses_on_features_run_the_teacher_live() -> None:
     record = taught(loss=["kd", "fitnet:weight=1"], epochs=1, progress=notes)
     assert record.soft_labels == "both"
     assert "the teacher runs live at every step" in notes.text
+    assert "fitnet has weight 1, its usual weight is 100: " in notes.text
     notes = Notes()
     taught(loss=["kd"], epochs=1, progress=notes)
     assert "stored soft labels; the teacher runs once per view" in notes.text
