@@ -144,6 +144,7 @@ ITEMS = (
     Item("cifar10-small-cnn-long", outside=True),
     Item("cifar10-small-cnn-long-kd", outside=True),
     Item("cifar10-small-cnn-long-gentle", outside=True),
+    Item("cifar10-small-cnn-unlabelled", outside=True),
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),
     Item("origin-cifar100-resnet18-resnet14"),

@@ -23,6 +23,7 @@ from compress.render.numbers import (
 from compress.render.tables.distill import (
     LESSONS,
     chance,
+    images_and_epochs,
     judged_gains,
     kept_epoch,
     teacher_range,
@@ -227,9 +228,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
         lines += [f"* Source: {about.source}", f"* Expected{of}: {about.expected}"]
         lines += [f"* Found: {about.finding}"] if about.finding else []
     lines += [
-        f"* {result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
-        f"{result.test_images:,} test images; {result.epochs} epochs; "
-        f"{LESSONS[result.soft_labels]}; {duration(result.seconds)}"
+        f"* {result.data}: {images_and_epochs(result)}; {LESSONS[result.soft_labels]}; "
+        f"{duration(result.seconds)}"
     ]
     if any(row.select == "last" for row in result.students):
         lines += [f"* Top-1 is {kept_epoch(result.students)}"]

@@ -58,6 +58,8 @@ def test_what_never_changes_the_result_counts_as_its_default() -> None:
 def test_an_option_that_came_later_changes_the_id_only_where_it_changes_the_run() -> None:
     before, now, other = CONFIG, {**CONFIG, "select": "best"}, {**CONFIG, "select": "last"}
     assert run_id("d", "m", before) == run_id("d", "m", now) != run_id("d", "m", other)
+    none, more = {**CONFIG, "unlabelled": None}, {**CONFIG, "unlabelled": "more"}
+    assert run_id("d", "m", before) == run_id("d", "m", none) != run_id("d", "m", more)
     assert differences({"teacher_training": before}, {"teacher_training": now}) == []
     assert differences(before, other) == ['--select is "best" in the run, "last" now']
 

@@ -105,6 +105,7 @@ def distill(
     ] = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    unlabelled: options.Unlabelled = None,
     image_size: options.ImageSize = None,
     augment: options.Augment = None,
     views: options.Views = None,

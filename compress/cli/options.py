@@ -22,6 +22,16 @@ Data = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Unlabelled = Annotated[
+    str | None,
+    typer.Option(
+        "--unlabelled",
+        metavar="NAME|FOLDER",
+        help="More images for the teacher to answer and the students to learn from: the training "
+        "images of a data set, or a folder of pictures; their labels are not used.",
+        rich_help_panel=DATA,
+    ),
+]
 MeasuredData = Annotated[
     str | None,
     typer.Option(

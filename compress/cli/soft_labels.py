@@ -31,6 +31,7 @@ def soft_labels(
     ] = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
+    unlabelled: options.Unlabelled = None,
     image_size: options.ImageSize = None,
     augment: options.Augment = None,
     split_seed: options.SplitSeed = None,

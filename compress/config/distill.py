@@ -38,6 +38,8 @@ class DistillConfig(TrainingConfig):
         teacher: Runs, weights files or model names; several are an ensemble. Empty takes the
             newest complete run of `teacher_training`'s model on the same data, or trains one.
         teacher_training: How a missing teacher is trained.
+        unlabelled: More images for the teacher to answer: a name, whose training images are taken,
+            or a folder. Their labels, if they have any, are not used.
         student: What to train.
         alpha: Share of `kd` in (1 - alpha) * CE + alpha * kd.
         alpha_from: What alpha begins at, for one that moves in a straight line.
@@ -58,6 +60,7 @@ class DistillConfig(TrainingConfig):
 
     teacher: tuple[Reference, ...] = ()
     teacher_training: TrainConfig | None = None
+    unlabelled: str | None = None
     student: tuple[StudentSpec, ...] = (
         StudentSpec(model=ModelSpec(name="mobilenet_v2")),
         StudentSpec(model=ModelSpec(name="small_cnn")),

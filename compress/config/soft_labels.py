@@ -25,6 +25,7 @@ class SoftLabelsConfig(Frozen):
         view_seed: Names the family of views.
         views: How many views to fill, from number 0.
         augmentation: What a view does to each image.
+        unlabelled: As in DistillConfig.
         batch_size: Images per forward pass of the teacher; no part of the result's name.
         soft_labels: Folder to fill; None is the user's cache.
         soft_labels_limit_mib: Size the folder may grow to, in MiB.
@@ -43,6 +44,7 @@ class SoftLabelsConfig(Frozen):
     view_seed: Seed = 0
     views: Annotated[int, Field(ge=1)] = 10
     augmentation: Augmentation = Augmentation()
+    unlabelled: str | None = None
     batch_size: Annotated[int, Field(ge=1)] = 128
     soft_labels: Path | None = None
     soft_labels_limit_mib: Annotated[int, Field(ge=1)] = 4096

@@ -64,28 +64,34 @@ def apply(images: Tensor, parameters: Parameters, indices: Tensor) -> Tensor:
     return _blend(own, other, drawn["weight"][rows])
 
 
-def targets(labels: Tensor, parameters: Parameters, indices: Tensor, classes: int) -> Tensor:
+def targets(
+    labels: Tensor, parameters: Parameters, indices: Tensor, classes: int, *, whole: bool = True
+) -> Tensor:
     """What the augmented images show.
 
     Args:
-        labels: int64 (count,), the class of every image of the view.
+        labels: int64 (count,), the class of every image of the view; unlabelled: `classes`.
         parameters: What the view does to each of them.
         indices: int64 (batch,), which images, on any device.
         classes: How many classes there are.
+        whole: Whether every image of the view is labelled.
 
     Returns:
-        Without mixing int64 (batch,); with mixing float32 (batch, classes), the shares of the two
-        images' classes, each row summing to 1.
+        Without mixing, where all are labelled, int64 (batch,). Else float32 (batch, classes): the
+        shares of the two images' classes, each row summing to 1, or to the share of what is
+        labelled.
     """
     rows = on_device(indices, labels.device)
-    if parameters.partner is None:
+    if parameters.partner is None and whole:
         return labels[rows]
+    shares = torch.zeros(len(rows), classes if whole else classes + 1, device=labels.device)
+    if parameters.partner is None:
+        return shares.scatter_(1, labels[rows][:, None], 1.0)[:, :classes]
     drawn = _on_device(parameters, labels.device)
     weight = drawn["weight"][rows]
-    shares = torch.zeros(len(rows), classes, device=labels.device)
     shares.scatter_(1, labels[rows][:, None], weight[:, None])
     partner_labels = labels[drawn["partner"][rows]]
-    return shares.scatter_add_(1, partner_labels[:, None], (1 - weight)[:, None])
+    return shares.scatter_add_(1, partner_labels[:, None], (1 - weight)[:, None])[:, :classes]
 
 
 def _on_device(parameters: Parameters, device: torch.device) -> dict[str, Tensor]:

@@ -99,6 +99,25 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
     return _image_set(f"{folder.name} test", by_class, size, progress)
 
 
+def read_unlabelled(folder: Path, *, image_size: int, progress: Progress) -> ImageSet:
+    """Read the pictures of a folder's `train`, else all in it, whatever folders they lie in.
+
+    Args:
+        folder: Holds pictures, or folders of them.
+        image_size: As in `read`.
+        progress: Shows the reading.
+
+    Raises:
+        InputError: There is no picture, or one cannot be read.
+        MachineError: They do not fit into memory.
+    """
+    paths = pictures_in(_split_folder(folder, "train") or folder)
+    if not paths:
+        raise InputError(f"{folder} holds no pictures")
+    pixels = read_pictures(paths, image_size=image_size, progress=progress)
+    return ImageSet(folder.name, pixels, None, ())
+
+
 def read_classes(folder: Path) -> tuple[str, ...]:
     """The class names that `read_test` gives, without opening a picture.
 

@@ -209,6 +209,8 @@ class Splits:
         std: Standard deviation of each channel of the training images, on the same scale; 1 of a
             channel that never changes.
         split_seed: What chose the validation images.
+        unlabelled: More images for a teacher to answer and its students to learn from; any labels
+            they had are of no account. None is an image of a split.
     """
 
     name: str
@@ -218,6 +220,7 @@ class Splits:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     split_seed: int
+    unlabelled: ImageSet | None = None
 
     @classmethod
     def build(
@@ -253,9 +256,21 @@ class Splits:
 
     @cached_property
     def sha256(self) -> str:
-        """Hex digest over the digests of the three sets."""
+        """Hex digest over the digests of the three sets; what is unlabelled is no part of it."""
         parts = (self.train.sha256, self.validation.sha256, self.test.sha256)
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def swept_sha256(self) -> str:
+        """Hex digest that names what views sweep over: `sha256`, with what is unlabelled."""
+        if self.unlabelled is None:
+            return self.sha256
+        return hashlib.sha256(f"{self.sha256}\n{self.unlabelled.sha256}".encode()).hexdigest()
+
+    @property
+    def swept(self) -> int:
+        """How many images a view sweeps over: the training images, then the unlabelled ones."""
+        return self.train.count + (0 if self.unlabelled is None else self.unlabelled.count)
 
     @property
     def image_size(self) -> int:
@@ -271,6 +286,25 @@ class Splits:
     def classes(self) -> int:
         """How many classes there are."""
         return self.train.classes
+
+
+def without(images: ImageSet, *others: ImageSet) -> ImageSet:
+    """The images of a set that no other set holds, pixel for pixel, and without labels.
+
+    Args:
+        images: The set.
+        others: What must not be among them, of the same size.
+    """
+    seen = {one for other in others for one in _digests(other)}
+    kept = [row for row, one in enumerate(_digests(images)) if one not in seen]
+    bare = ImageSet(images.name, images.images, None, ())
+    return bare if len(kept) == images.count else bare.subset(np.array(kept, dtype=np.int64))
+
+
+def _digests(images: ImageSet) -> Iterator[bytes]:
+    """What tells each image from the others."""
+    for block in images.blocks():
+        yield from (hashlib.sha256(image.tobytes()).digest() for image in block)
 
 
 def split_validation(

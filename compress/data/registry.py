@@ -1,13 +1,14 @@
 """Data sets by name or folder, read into the splits a run works with."""
 
 from contextlib import suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
 from compress.data import folder, places
 from compress.data.cifar_layouts import CIFAR10, CIFAR100
-from compress.data.images import ImageSet, Splits
+from compress.data.images import ImageSet, Splits, without
 from compress.data.resize import resized
 from compress.errors import ConfigError, InputError, unknown
 from compress.files import seen_from
@@ -195,6 +196,55 @@ def load_test(
     if images is None:
         raise InputError(f"{name_or_folder} has no test images")
     return resized(images, image_size)
+
+
+def with_unlabelled(
+    splits: Splits,
+    name_or_folder: str,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    progress: Progress | None = None,
+) -> Splits:
+    """Splits with more images for a teacher to answer, without labels.
+
+    Of a named data set these are its training images; of a folder, those of `train`, else all
+    pictures in it. What equals an image of the data, of whichever split, is left out and told.
+
+    Args:
+        splits: The data; the images are read at its size.
+        name_or_folder: As in `load`; a folder needs no classes.
+        data_dir: As in `load`.
+        download: As in `load`.
+        progress: As in `load`.
+
+    Raises:
+        ConfigError: As in `load`, or nothing is left.
+        InputError: As in `load`.
+        MachineError: As in `load`.
+    """
+    shown = progress or Silent()
+    if name_or_folder not in READERS:
+        size = splits.image_size
+        found = folder.read_unlabelled(_folder(name_or_folder), image_size=size, progress=shown)
+    else:
+        reader = _reader(name_or_folder)
+        read = reader("train", data_dir=data_dir, download=download, progress=shown)
+        if read is None:
+            raise InputError(f"{name_or_folder} has no training images")
+        found = resized(read, splits.image_size)
+    kept = without(found, splits.train, splits.validation, splits.test)
+    if not kept.count:
+        raise ConfigError(
+            f"--unlabelled {name_or_folder}: {splits.name} holds all of these images already",
+            hint="give others",
+        )
+    if out := found.count - kept.count:
+        shown.note(
+            f"{kept.count:,} of the {found.count:,} images of {name_or_folder} are taught on, too, "
+            f"without labels; {out:,} that {splits.name} holds already are left out"
+        )
+    return replace(splits, unlabelled=kept)
 
 
 def load_classes(name_or_folder: str, *, data_dir: Path | None = None) -> tuple[str, ...]:

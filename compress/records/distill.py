@@ -155,6 +155,7 @@ class DistillRecord(TrainingRecord):
     """The result of a distillation run.
 
     Attributes:
+        unlabelled_images: How many more the teacher answered; older records have none.
         soft_labels: What the students learned from: "stored" soft labels, a "live" teacher (all
             losses are on its features), or "both"; older records say "live" for both, too.
         teacher: The teacher's row.
@@ -165,6 +166,7 @@ class DistillRecord(TrainingRecord):
 
     newest_schema: ClassVar[int] = 1
 
+    unlabelled_images: int = 0
     soft_labels: Literal["stored", "live", "both"]
     teacher: TeacherRow
     students: tuple[StudentRow, ...]

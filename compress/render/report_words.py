@@ -12,7 +12,7 @@ from compress.render.numbers import (
     points,
     seeds,
 )
-from compress.render.tables.distill import LESSONS
+from compress.render.tables.distill import LESSONS, images_and_epochs
 
 
 def subtitle(run: RunReport) -> str:
@@ -20,8 +20,7 @@ def subtitle(run: RunReport) -> str:
     result = run.result
     soft = f"{LESSONS[result.soft_labels]}, " if isinstance(result, DistillRecord) else ""
     return (
-        f"{result.data}: {result.train_images:,} training, {result.val_images:,} validation, "
-        f"{result.test_images:,} test images; {result.epochs} epochs, {soft}"
+        f"{result.data}: {images_and_epochs(result)}, {soft}"
         f"{duration(result.seconds)} on {result.environment.accelerator or result.environment.cpu}"
     )
 

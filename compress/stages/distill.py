@@ -20,7 +20,7 @@ from compress.stages.lessons import late_ramps, lessons_of
 from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
 from compress.stages.taught_by import TEACHER
-from compress.stages.training_data import load_splits
+from compress.stages.training_data import load_splits, with_unlabelled
 from compress.stages.training_run import (
     completed,
     finished_record,
@@ -58,10 +58,17 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
         )
         for term in plan.terms:
             losses.resolve_options(term)
-            if config.augmentation.mixes and not losses.supports_mixed_labels(term.name):
+            if losses.supports_mixed_labels(term.name):
+                continue
+            if config.augmentation.mixes:
                 raise ConfigError(
                     f"loss {term.name} is not defined for mixed labels",
                     hint="use another loss, or a recipe without mixup and cutmix",
+                )
+            if config.unlabelled is not None:
+                raise ConfigError(
+                    f"loss {term.name} is not defined for unlabelled images",
+                    hint="use another loss, or leave --unlabelled out",
                 )
     if lessons_of(plans).live:
         check_live(config)
@@ -117,9 +124,9 @@ def distill(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         for note in losses.weight_notes(term for plan in plans for term in plan.terms):
             progress.note(note)
-        splits = load_splits(config, progress)
+        splits = with_unlabelled(load_splits(config, progress), config, progress)
         pin_data(run, splits, config, world)
-        check_batch(config.batch_size, images=splits.train.count, world=world)
+        check_batch(config.batch_size, images=splits.swept, world=world)
         world.from_main(lambda: check_networks(run, splits, plans))
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)
@@ -158,6 +165,7 @@ def distill(
                 plans,
                 config.epochs,
                 device,
+                unlabelled_images=splits.swept - splits.train.count,
                 soft_labels=lessons.kind,
                 teacher=teacher_row(
                     described,

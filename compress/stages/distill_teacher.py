@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -229,7 +229,9 @@ class TeacherSearch:
     def _images_for(self, training: TrainConfig) -> Splits | None:
         """The images of the students for their teacher; None where it needs them measured anew."""
         unlike = training.normalization != self.config.normalization
-        return None if unlike and training.normalization == MEASURED else self.splits
+        if unlike and training.normalization == MEASURED:
+            return None
+        return replace(self.splits, unlabelled=None)
 
     def _asked(self, members: Sequence[Member]) -> tuple[SoftLabels, Teacher]:
         """A teacher that answers what is missing, pinned, and its store."""

@@ -14,7 +14,7 @@ from compress.interrupts import polite_stop
 from compress.progress import Progress, Silent
 from compress.records.soft_labels import SoftLabelsRecord
 from compress.stages import teaching
-from compress.stages.training_data import load_data
+from compress.stages.training_data import load_data, with_unlabelled
 from compress.training.answers import Teaching
 from compress.training.device import pick_device
 from compress.training.distributed import alone_on_failure, join
@@ -49,7 +49,7 @@ def soft_labels(
     world = join(config.device)
     progress = progress if world.main else Silent()
     place = Workplace(pick_device(config.device), world, progress)
-    splits = load_data(config, progress)
+    splits = with_unlabelled(load_data(config, progress), config, progress)
     members = _members(config, splits, progress)
     folder = config.soft_labels or cache_folder() / "soft-labels"
     with ExitStack() as held:
@@ -115,7 +115,9 @@ def _fill(
         Interrupted: Any rank was asked to stop before the last view.
     """
     filled = 0
-    images = TrainingImages(splits.train, device=place.device, workers=config.workers)
+    images = TrainingImages(
+        splits.train, splits.unlabelled, device=place.device, workers=config.workers
+    )
     with polite_stop(place.progress.note, unit="view") as stop:
         source = Teaching(stored, teacher, images, replace(place, stop=stop), views=config.views)
         for number in range(config.views):

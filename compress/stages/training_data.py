@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from compress.config.distill import DistillConfig
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.training import TrainingConfig
 from compress.data import registry as data
@@ -22,6 +23,22 @@ def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
         ConfigError: The data or the normalisation is unknown.
     """
     return normalised(load_data(config, progress), config)
+
+
+def with_unlabelled(
+    splits: Splits, config: DistillConfig | SoftLabelsConfig, progress: Progress
+) -> Splits:
+    """The data of students with the unlabelled images they are taught on besides, if any.
+
+    Raises:
+        InputError: Missing or damaged.
+        ConfigError: The data is unknown, or nothing but validation and test images.
+    """
+    if config.unlabelled is None:
+        return splits
+    return data.with_unlabelled(
+        splits, config.unlabelled, data_dir=config.data_dir, download=True, progress=progress
+    )
 
 
 def load_data(config: TrainingConfig | SoftLabelsConfig, progress: Progress) -> Splits:

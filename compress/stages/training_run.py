@@ -26,7 +26,7 @@ from compress.records.run import RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.stages.networks import check_model_settings
-from compress.stages.training_data import load_splits
+from compress.stages.training_data import load_splits, with_unlabelled
 from compress.training.device import accelerator_name
 from compress.training.distributed import World
 from compress.training.results import read_diverged
@@ -35,6 +35,8 @@ from compress.training.workplace import Workplace
 
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 Record = TypeVar("Record", TrainRecord, DistillRecord)
+DATA, UNLABELLED = "data", "unlabelled images"
+"""What a manifest calls the images of a run."""
 
 
 def as_asked(config: TrainingConfig) -> dict[str, Any]:
@@ -210,20 +212,26 @@ def _check_pictures(
     Raises:
         InputError: They changed.
     """
-    before = manifest.data_sha256
-    if before is None or data.is_named(config.data):
+    before = [manifest.inputs[name] for name in (DATA, UNLABELLED) if name in manifest.inputs]
+    sources = [pin.source for pin in before if not data.is_named(pin.source)]
+    if not sources:
         return
     try:
-        now = load_splits(config, progress).sha256
+        splits = load_splits(config, progress)
+        if isinstance(config, DistillConfig):
+            splits = with_unlabelled(splits, config, progress)
     except (InputError, ConfigError, MachineError) as error:
-        progress.note(f"{config.data} is not compared with what {folder} learned from: {error}")
+        what = " and ".join(sources)
+        progress.note(f"{what} is not compared with what {folder} learned from: {error}")
         return
-    if now != before:
-        raise InputError(
-            f"the pictures of {config.data} changed since {folder} was trained on them (sha256 "
-            f"{now[:12]}…, expected {before[:12]}…)",
-            hint="bring the old ones back, or begin anew with --restart or another --run-dir",
-        )
+    found = [splits.sha256, *([splits.unlabelled.sha256] if splits.unlabelled else [])]
+    for pin, now in zip(before, found, strict=True):
+        if now != pin.sha256:
+            raise InputError(
+                f"the pictures of {pin.source} changed since {folder} was trained on them (sha256 "
+                f"{now[:12]}…, expected {pin.sha256[:12]}…)",
+                hint="bring the old ones back, or begin anew with --restart or another --run-dir",
+            )
 
 
 def wait_for(folder: Path, place: Workplace) -> None:
@@ -264,6 +272,8 @@ def open_run(
         InputError: Another process holds it, or it cannot be written.
     """
     data.check(config.data)
+    if isinstance(config, DistillConfig) and config.unlabelled is not None:
+        data.check(config.unlabelled)
     check_model_settings(config)
     if isinstance(config, DistillConfig) and config.teacher_training is not None:
         check_model_settings(config.teacher_training)
@@ -353,11 +363,13 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig, world: World) -> 
     """
 
     def first() -> str:
-        run.pin("data", config.data, splits.sha256)
+        run.pin(DATA, config.data, splits.sha256)
         run.pin("test images", config.data, splits.test.sha256)
-        return splits.sha256
+        if isinstance(config, DistillConfig) and splits.unlabelled is not None:
+            run.pin(UNLABELLED, str(config.unlabelled), splits.unlabelled.sha256)
+        return splits.swept_sha256
 
-    if world.agree(world.from_main(first) != splits.sha256):
+    if world.agree(world.from_main(first) != splits.swept_sha256):
         error = InputError(
             f"not every rank has the same images of {config.data}",
             hint="answers go by image: copy one machine's folder to the others",
@@ -365,4 +377,4 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig, world: World) -> 
         error.told = not world.main
         raise error
     if not world.main:
-        run.pin("data", config.data, splits.sha256)
+        run.pin(DATA, config.data, splits.sha256)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -84,7 +85,8 @@ class Batch:
 
     Attributes:
         images: uint8, (batch, channels, height, width).
-        targets: int64 (batch,) class indices, or float32 (batch, classes) where images are mixed.
+        targets: int64 (batch,) class indices, or float32 (batch, classes) where images are mixed
+            or unlabelled: of the latter all 0.
         rows: int64 (batch,), the images' indices in the training set.
     """
 
@@ -92,33 +94,59 @@ class Batch:
     targets: Tensor
     rows: Tensor
 
+    @cached_property
+    def shown(self) -> Tensor:
+        """int64 (batch,): each image's class, of a mixed one the larger share's; -1: unlabelled."""
+        if self.targets.ndim == 1:
+            return self.targets
+        return torch.where(self.targets.any(dim=1), self.targets.argmax(dim=1), -1)
 
-def as_tensor(images: ImageSet, device: torch.device) -> Tensor:
-    """A whole image set as one uint8 tensor (images, channels, height, width) on the device.
+
+def as_tensor(images: ImageSet | Sequence[ImageSet], device: torch.device) -> Tensor:
+    """Image sets, one after another, as a uint8 tensor (images, channels, height, width) there.
 
     Its memory is channels-last: the layout the files and the arrays have.
 
     Raises:
         MachineError: It does not fit there.
     """
-    array = np.ascontiguousarray(images.images[:])
-    return resident(torch.from_numpy(array), device).permute(0, 3, 1, 2)
+    sets = (images,) if isinstance(images, ImageSet) else images
+    array = np.concatenate([one.images[:] for one in sets]) if sets[1:] else sets[0].images[:]
+    return resident(torch.from_numpy(np.ascontiguousarray(array)), device).permute(0, 3, 1, 2)
 
 
 class TrainingImages:
-    """The training split on the device, dealt out as batches of a view.
+    """What a training sweeps over, on the device, dealt out as batches of a view.
+
+    Attributes:
+        pixels: uint8 (images, channels, height, width): the training split, the unlabelled.
+        labels: int64 (images,); of an unlabelled image the number of classes.
+        classes: How many there are.
+        count: How many images there are.
 
     Args:
-        images: The split; labelled.
-        device: Where it is kept and augmented.
+        images: The training split; labelled.
+        unlabelled: More images of the same size, whose labels are not used.
+        device: Where they are kept and augmented.
         workers: Threads that prepare batches ahead; 0 prepares each when it is asked for.
     """
 
-    def __init__(self, images: ImageSet, *, device: torch.device, workers: int = 0) -> None:
-        self.pixels = as_tensor(images, device)
-        self.labels = torch.from_numpy(images.known_labels).to(device)
+    def __init__(
+        self,
+        images: ImageSet,
+        unlabelled: ImageSet | None = None,
+        *,
+        device: torch.device,
+        workers: int = 0,
+    ) -> None:
+        sets = [images] if unlabelled is None else [images, unlabelled]
+        self.pixels = as_tensor(sets, device)
         self.classes = images.classes
-        self.count = images.count
+        self.count = len(self.pixels)
+        labels = np.full(self.count, self.classes, dtype=np.int64)
+        labels[: images.count] = images.known_labels
+        self.labels = torch.from_numpy(labels).to(device)
+        self._whole = unlabelled is None
         self._device = device
         self._workers = workers
 
@@ -158,7 +186,7 @@ class TrainingImages:
             rows = torch.cat(each)
             pixels = self.rows(view, rows)
             rows = on_device(rows, self._device)
-            labels = targets(self.labels, view.parameters, rows, self.classes)
+            labels = targets(self.labels, view.parameters, rows, self.classes, whole=self._whole)
             size = len(each[0])
             parts = (torch.split(tensor, size) for tensor in (pixels, labels, rows))
             return [Batch(*batch) for batch in zip(*parts, strict=True)]

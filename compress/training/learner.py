@@ -114,10 +114,10 @@ class Learner:
         self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
         self._forward = chosen.forward(self.model)
-        self._loss_sum, self._correct = (
-            torch.zeros((), dtype=torch.float64, device=device) for _ in range(2)
+        self._loss_sum, self._correct, self._seen = (
+            torch.zeros((), dtype=torch.float64, device=device) for _ in range(3)
         )
-        self._seen = self._steps_done = 0
+        self._steps_done = 0
 
     @property
     def seconds(self) -> float:
@@ -130,9 +130,9 @@ class Learner:
 
     def begin_epoch(self) -> None:
         """Forget the running figures of the epoch before."""
-        self._loss_sum.zero_()
-        self._correct.zero_()
-        self._seen = self._steps_done = 0
+        for total in (self._loss_sum, self._correct, self._seen):
+            total.zero_()
+        self._steps_done = 0
         self._seconds_before = self.seconds
 
     @property
@@ -220,10 +220,9 @@ class Learner:
         self._scaler.update()
         if self._average is not None:
             self._average.move(self._settings.ema_decay, step=step)
-        hard = batch.targets if batch.targets.ndim == 1 else batch.targets.argmax(dim=1)
         self._loss_sum += loss.detach()
-        self._correct += (logits.detach().argmax(dim=1) == hard).sum()
-        self._seen += len(batch.images)
+        self._correct += (logits.detach().argmax(dim=1) == batch.shown).sum()
+        self._seen += (batch.shown >= 0).sum()
         self._steps_done += 1
 
     def _loss(
@@ -256,14 +255,14 @@ class Learner:
         return functools.reduce(torch.add, parts)
 
     def figures(self) -> tuple[float, float]:
-        """Mean loss and top-1 over the epoch's batches so far, over all ranks.
+        """Mean loss and top-1 (of the labelled) over the epoch's batches so far, over all ranks.
 
         Raises:
             DivergedError: The loss is not finite.
         """
-        sums = torch.stack([self._loss_sum, self._correct])
-        counts = torch.tensor([self._steps_done, self._seen], dtype=torch.float64)
-        sums = self._world.sum(torch.cat([sums, counts.to(sums.device)])).cpu()
+        steps = torch.tensor(self._steps_done, dtype=torch.float64).to(self._device)
+        each = torch.stack([self._loss_sum, self._correct, steps, self._seen])
+        sums = self._world.sum(each).cpu()
         loss = float(sums[0] / max(1.0, float(sums[2])))
         if not np.isfinite(loss):
             raise self.diverged("the loss")
@@ -350,8 +349,8 @@ class Learner:
         Rank 0's is every rank's, but for what each has summed over its share of the batches.
         """
         logits = self.best_validation
-        sums = torch.zeros(self._world.size, 2, dtype=torch.float64, device=self._device)
-        sums[self._world.rank] = torch.stack([self._loss_sum, self._correct])
+        sums = torch.zeros(self._world.size, 3, dtype=torch.float64, device=self._device)
+        sums[self._world.rank] = torch.stack([self._loss_sum, self._correct, self._seen])
         self._world.sum(sums)  # to zeros: each rank's own, to the bit
         return {
             "label": self.label,
@@ -367,7 +366,7 @@ class Learner:
             "best_epoch": self.best_epoch,
             "loss_sum": sums[:, 0],
             "correct": sums[:, 1],
-            "seen": self._seen,
+            "seen": sums[:, 2],
             "steps_done": self._steps_done,
             "seconds": self.seconds,
             "seconds_before": self._seconds_before,
@@ -393,8 +392,9 @@ class Learner:
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
         self.best_epoch = state["best_epoch"]
         # Checkpoints once held rank 0's sums as scalars: those of one rank can be read still.
-        for kept, name in ((self._loss_sum, "loss_sum"), (self._correct, "correct")):
-            kept.copy_(state[name].reshape(-1)[self._world.rank])
-        self._seen, self._steps_done = state["seen"], state["steps_done"]
+        sums = {"loss_sum": self._loss_sum, "correct": self._correct, "seen": self._seen}
+        for name, kept in sums.items():
+            kept.copy_(torch.as_tensor(state[name]).reshape(-1)[self._world.rank])
+        self._steps_done = state["steps_done"]
         self._spent = Stopwatch(self._device, state["seconds"])
         self._seconds_before = state.get("seconds_before", state["seconds"])  # older have none

@@ -60,7 +60,7 @@ def finish(
     test = learner.logits(pixels, best)
     same = learner.best_epoch == _epochs(run, plan.label)
     last_test = test if same else learner.logits(pixels, last)
-    train = learner.logits(images.pixels, best)
+    train = learner.logits(images.pixels[: splits.train.count], best)
     labels = splits.test.known_labels
     correct = int((test.argmax(axis=1) == labels).sum())
     low, high = evaluate.wilson(correct, len(labels))

@@ -9,7 +9,7 @@ from compress.data.views import View
 
 
 def training_view(splits: Splits, augmentation: Augmentation, *, seed: int, number: int) -> View:
-    """One of the views of the training images that a seed names.
+    """One of the views of the training images, labelled or not, that a seed names.
 
     Args:
         splits: The data.
@@ -18,9 +18,9 @@ def training_view(splits: Splits, augmentation: Augmentation, *, seed: int, numb
         number: Of the view in its family, from 0.
     """
     return View(
-        dataset_sha256=splits.sha256,
+        dataset_sha256=splits.swept_sha256,
         split="train",
-        count=splits.train.count,
+        count=splits.swept,
         image_size=splits.image_size,
         augmentation=augmentation,
         seed=seed,

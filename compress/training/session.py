@@ -101,10 +101,12 @@ def train_students(
         DivergedError: A loss is not finite, and no other student is left.
     """
     world = place.world
-    check_batch(schedule.batch_size, images=splits.train.count, world=world)
+    check_batch(schedule.batch_size, images=splits.swept, world=world)
     _check_ranks(run, world)
     _check_device(run, place)
-    images = TrainingImages(splits.train, device=place.device, workers=schedule.workers)
+    images = TrainingImages(
+        splits.train, splits.unlabelled, device=place.device, workers=schedule.workers
+    )
     source = source_of(images)
     threads = world.from_main(lambda: int(run.choose("threads", torch.get_num_threads)))
     torch.set_num_threads(threads)

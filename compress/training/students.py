@@ -80,7 +80,7 @@ def build_learner(
         std=splits.std,
         seed=plan.seed,
         epochs=schedule.epochs,
-        steps_per_epoch=splits.train.count // schedule.batch_size,
+        steps_per_epoch=splits.swept // schedule.batch_size,
         device=place.device,
         world=place.world,
     )

@@ -147,6 +147,16 @@ def test_targets_of_mixed_images_share_the_weight():
     assert found.tolist() == [[0.75, 0, 0, 0.25], [0, 0, 0, 1], [0, 0, 0, 1]]
 
 
+def test_targets_of_unlabelled_images_are_nothing_and_a_mixed_one_keeps_its_labelled_share():
+    labels, rows = torch.tensor([1, 2, 0]), torch.tensor([0, 1, 2])  # the second is unlabelled
+    plain = augment.targets(labels, parameters(8, {}), rows, 2, whole=False)
+    assert plain.tolist() == [[0, 1], [0, 0], [1, 0]]
+    weight = np.array([0.75, 0.5, 1.0], np.float32)
+    drawn = parameters(8, {"mixup": 1.0}, partner=[1, 2, 0], weight=weight)
+    mixed = augment.targets(labels, drawn, rows, 2, whole=False)
+    assert mixed.tolist() == [[0, 0.75], [0.5, 0], [1, 0]]
+
+
 def test_targets_of_unmixed_images_are_their_classes():
     found = augment.targets(torch.tensor([4, 5, 6]), parameters(8, {}), torch.tensor([2, 0]), 7)
     assert found.dtype == torch.int64

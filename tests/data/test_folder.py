@@ -252,6 +252,19 @@ def test_pictures_lying_flat_have_no_labels(tmp_path):
     assert greys(found)[1] == 2
 
 
+def test_pictures_without_labels_lie_anywhere_or_in_train(pets, tmp_path):
+    found = folder.read_unlabelled(pets, image_size=4, progress=Silent())
+    assert (found.labels, found.class_names, found.image_size) == (None, (), 4)
+    assert found.count == folder.read(pets, image_size=8, progress=Silent())["train"].count
+    picture(tmp_path / "wild/deep/down/a.png", 1, (20, 10))
+    picture(tmp_path / "wild/b.png", 2)
+    wild = folder.read_unlabelled(tmp_path / "wild", image_size=8, progress=Silent())
+    assert greys(wild) == [2, 1]
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="holds no pictures"):
+        folder.read_unlabelled(tmp_path / "none", image_size=8, progress=Silent())
+
+
 def test_a_folder_without_any_picture_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no pictures"):
         folder.read_test(tmp_path, image_size=None, progress=Silent())

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from compress.data.images import ImageSet, Rows, Splits, split_validation, stratify
+from compress.data.images import ImageSet, Rows, Splits, split_validation, stratify, without
 from compress.errors import ConfigError
 
 pytest.importorskip("hypothesis")
@@ -224,6 +225,27 @@ def test_the_digest_of_splits_covers_all_three():
     first, second = build(make_set(40)), build(make_set(40), fraction=0.5)
     assert first.sha256 == build(make_set(40)).sha256
     assert first.sha256 != second.sha256
+
+
+def test_what_another_set_holds_is_taken_out_by_its_pixels_and_labels_go():
+    images, other = make_set(12), make_set(12, seed=1)
+    both = ImageSet(
+        "both", np.concatenate([images.images, other.images]), np.zeros(24, np.int64), ("a",)
+    )
+    found = without(both, other.subset(np.arange(6)), other.subset(np.arange(6, 12)))
+    assert found.labels is None
+    np.testing.assert_array_equal(found.images[:], images.images[:])
+    assert without(images, other).images is images.images
+    assert without(images, images).count == 0
+
+
+def test_a_view_sweeps_over_training_and_unlabelled_images_and_is_named_by_both():
+    splits, more = build(make_set(40)), make_set(8, seed=5)
+    fuller = replace(splits, unlabelled=more)
+    assert (splits.swept, fuller.swept) == (30, 38)
+    assert splits.swept_sha256 == splits.sha256 == fuller.sha256
+    others = replace(splits, unlabelled=make_set(8, seed=6))
+    assert len({one.swept_sha256 for one in (splits, fuller, others)}) == 3
 
 
 def test_holding_images_out_does_not_hold_them_twice():

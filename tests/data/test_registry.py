@@ -10,6 +10,7 @@ from PIL import Image
 from compress.data import registry
 from compress.data.images import split_validation
 from compress.errors import ConfigError, InputError
+from tests.notes import Notes
 
 
 def test_names_are_known():
@@ -124,6 +125,18 @@ def test_a_folder_of_cifars_own_files_is_told_how_to_be_named(call, place, tmp_p
     with pytest.raises(ConfigError, match="holds the files of cifar100") as caught:
         call(str(tmp_path / place))
     assert caught.value.hint == f"use --data cifar100 --data-dir {tmp_path / place}"
+
+
+def test_more_images_come_without_labels_at_the_size_of_the_data(pets):
+    splits = registry.load("digits")
+    notes = Notes()
+    found = registry.with_unlabelled(splits, str(pets), progress=notes)
+    assert (found.sha256, found.train) == (splits.sha256, splits.train)
+    assert (found.unlabelled.count, found.unlabelled.labels) == (20, None)
+    assert found.unlabelled.image_size == splits.image_size
+    assert notes.text == ""
+    named = registry.with_unlabelled(registry.load(str(pets), image_size=12), "digits")
+    assert (named.unlabelled.count, named.unlabelled.image_size) == (1437, 12)
 
 
 def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):

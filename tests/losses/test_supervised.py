@@ -28,6 +28,21 @@ def test_smoothing_moves_that_share_of_the_target_to_all_classes() -> None:
     assert loss.item() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_an_unlabelled_row_counts_for_nothing_and_half_a_label_for_half(smoothing: float) -> None:
+    logits = torch.randn(3, 4, generator=torch.manual_seed(0), dtype=torch.float64)
+    logits.requires_grad_()
+    label = cross_entropy(logits[:1], torch.tensor([2]), label_smoothing=smoothing)
+    rows = torch.zeros(3, 4)
+    rows[0, 2], rows[1, 2] = 1.0, 0.5
+    half = cross_entropy(logits[1:2], torch.tensor([2]), label_smoothing=smoothing)
+    found = cross_entropy(logits, rows, label_smoothing=smoothing)
+    assert found.item() == pytest.approx((label + half / 2).item() / 3, rel=1e-6)
+    found.backward()
+    assert logits.grad is not None
+    assert logits.grad[2].abs().max() == 0
+
+
 def test_half_precision_logits_give_a_float32_loss() -> None:
     loss = cross_entropy(torch.zeros(2, 4, dtype=torch.bfloat16), torch.tensor([0, 3]))
     assert loss.dtype == torch.float32

@@ -1,6 +1,7 @@
 """Images on their way into a model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,28 @@ def test_mixed_images_come_with_shares_of_both_classes() -> None:
             expected[labels[row]] += view.parameters.weight[row]
             expected[labels[view.parameters.partner[row]]] += 1 - view.parameters.weight[row]
             assert target.tolist() == pytest.approx(expected.tolist())
+
+
+def test_unlabelled_images_come_last_and_have_no_target() -> None:
+    splits = digits()
+    more = splits.test.subset(np.arange(40), name="more")
+    fuller = replace(splits, unlabelled=more)
+    images = TrainingImages(splits.train, more, device=CPU)
+    assert images.count == fuller.swept == splits.train.count + 40
+    assert np.array_equal(images.pixels[-40:].permute(0, 2, 3, 1).numpy(), more.images[:])
+    view = schedule(Path()).view(fuller, 0)
+    assert view.digest != schedule(Path()).view(splits, 0).digest
+    unlabelled = 0
+    for batch in images.batches(view, 32, share=everything):
+        labels = batch.shown
+        for row, target, label in zip(batch.rows.tolist(), batch.targets, labels, strict=True):
+            if row < splits.train.count:
+                assert target.sum() == 1
+                assert target.argmax() == label == int(splits.train.known_labels[row])
+            else:
+                unlabelled += 1
+                assert (target.abs().max(), label) == (0, -1)
+    assert 0 < unlabelled <= 40
 
 
 def test_rows_gives_what_the_batches_hold() -> None:

@@ -102,6 +102,20 @@ def test_mixed_targets_count_as_their_larger_part() -> None:
     assert student.figures()[1] == 0.5
 
 
+def test_unlabelled_images_are_no_part_of_the_training_accuracy() -> None:
+    student = learner(model=linear())
+    shares = torch.zeros(4, 10)
+    shares[0, 0] = shares[1, 5] = 1.0
+    batch = a_batch(4)
+    student.step(Batch(batch.images, shares, batch.rows), None, {}, step=0)
+    assert student.figures()[1] == 0.5
+    state = student.state()
+    assert state["seen"].tolist() == [2]
+    older = learner(model=linear())
+    older.load_state({**state, "seen": 2})  # as checkpoints once held it
+    assert older.figures() == student.figures()
+
+
 def test_the_rate_follows_the_schedule() -> None:
     student = learner(optimization=Optimization(learning_rate=0.2), epochs=2)
     rates = []

@@ -69,9 +69,17 @@ def heading(record: DistillRecord) -> Text:
     """What was trained on what, in a line or two."""
     return Text.assemble(
         (record.data, "bold"),
-        f": {record.train_images:,} training, {record.val_images:,} validation, "
-        f"{record.test_images:,} test images; {record.epochs} epochs; "
-        f"{LESSONS[record.soft_labels]}; {duration(record.seconds)}",
+        f": {images_and_epochs(record)}; {LESSONS[record.soft_labels]}; {duration(record.seconds)}",
+    )
+
+
+def images_and_epochs(record: TrainingRecord) -> str:
+    """How many images of each kind, and how often they were swept over."""
+    more = record.unlabelled_images if isinstance(record, DistillRecord) else 0
+    unlabelled = f" and {more:,} unlabelled" if more else ""
+    return (
+        f"{record.train_images:,} training{unlabelled}, {record.val_images:,} validation, "
+        f"{record.test_images:,} test images; {record.epochs} epochs"
     )
 
 

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from compress.records.train import TrainRecord
 from compress.render.numbers import amount, duration, percent, percent_range
-from compress.render.tables.distill import kept_epoch, left_out, summary_table
+from compress.render.tables.distill import images_and_epochs, kept_epoch, left_out, summary_table
 from compress.render.tables.fitting import FirstThatFits, broken, grid
 
 ACCURACY = ("test\ntop-1", "test\nlast", "val\ntop-1", "train\ntop-1")
@@ -16,9 +16,7 @@ COST = ("kept\nepoch", "ECE\n%", "para-\nmeters", "\nMACs", "\ntime")
 def table(record: TrainRecord) -> RenderableType:
     """One row per seed, and means over seeds where there are several."""
     head = Text.assemble(
-        (record.data, "bold"),
-        f": {record.train_images:,} training, {record.val_images:,} validation, "
-        f"{record.test_images:,} test images; {record.epochs} epochs; {duration(record.seconds)}",
+        (record.data, "bold"), f": {images_and_epochs(record)}; {duration(record.seconds)}"
     )
     summary = [summary_table(record.summary)] if record.summary else []
     models = FirstThatFits(

@@ -60,6 +60,13 @@ def test_the_heading_says_what_the_students_learned_from(kind: str, words: str) 
     assert words in heading(record(ROWS, soft_labels=kind)).plain
 
 
+def test_the_heading_counts_unlabelled_images_where_there_are_some() -> None:
+    plain = heading(record(ROWS)).plain
+    assert "unlabelled" not in plain
+    more = heading(record(ROWS, unlabelled_images=12345)).plain
+    assert more == plain.replace(" training, ", " training and 12,345 unlabelled, ")
+
+
 def test_the_teacher_comes_first_with_the_wilson_interval_of_its_accuracy() -> None:
     z = NormalDist().inv_cdf(0.975)
     p, n = 0.9339, 10_000

@@ -1,0 +1,171 @@
+"""Images without labels: the teacher answers them, and its students learn from them as well."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from compress.config.soft_labels import SoftLabelsConfig
+from compress.config.specs import Reference
+from compress.data import registry
+from compress.errors import ConfigError, InputError, Interrupted
+from compress.records.distill import DistillRecord
+from compress.runs import read_epochs, read_manifest
+from compress.stages.distill import distill
+from compress.stages.soft_labels import soft_labels
+from tests.notes import Notes
+from tests.tiny_stages import Disturbed, files, place, tiny_distill, train_config
+from tests.tiny_training import trained_teacher_file
+
+TEACHER = "teacher.safetensors"
+MORE = "more"
+COUNT = 300
+
+
+def take_pictures(seed: int) -> None:
+    """Digits of the data's training images, changed a little, in one folder."""
+    digits = registry.load("digits", image_size=8)
+    noise = np.random.default_rng(seed).integers(-20, 21, (COUNT, 8, 8, 3))
+    pixels = np.clip(digits.train.images[:][:COUNT] + noise, 0, 255).astype(np.uint8)
+    Path(MORE).mkdir(exist_ok=True)
+    for number, image in enumerate(pixels):
+        Image.fromarray(image).save(Path(MORE, f"{number:03d}.png"))
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path) -> Iterator[None]:
+    with place(tmp_path / "here"):
+        trained_teacher_file(Path(TEACHER))
+        take_pictures(0)
+        yield
+
+
+def taught(progress: Notes | None = None, **changes: Any) -> DistillRecord:
+    asked: dict[str, Any] = {"teacher": [TEACHER], "unlabelled": MORE, "run_dir": "run", **changes}
+    return distill(tiny_distill(**asked), progress=progress or Notes())
+
+
+def test_students_are_taught_on_more_images_and_measured_on_the_same() -> None:
+    notes = Notes()
+    record = taught(notes)
+    plain = taught(unlabelled=None, run_dir="plain")
+    assert (record.unlabelled_images, plain.unlabelled_images) == (COUNT, 0)
+    assert record.train_images == plain.train_images == 1293
+    assert record.teacher.top1 == plain.teacher.top1
+    assert "epoch 1/2: 12 step" in notes.started  # 1,593 images, where 1,293 make 10
+    assert read_manifest(Path("run")).inputs["unlabelled images"].source == MORE
+    assert "unlabelled images" not in read_manifest(Path("plain")).inputs
+    right = {row.label: row.train_top1 for row in record.students}
+    assert all(0 < top1 <= 1 for top1 in right.values())  # of the labelled images, as below
+    logged = {one.label: one.train_top1 for one in read_epochs(Path("run")) if one.epoch == 2}
+    assert logged.keys() == right.keys()
+    assert all(abs(logged[label] - top1) < 0.35 for label, top1 in right.items())
+
+
+def test_a_control_learns_nothing_from_what_has_no_label() -> None:
+    """A gradient of theirs would be as large as that of the labelled images."""
+    for path in Path(MORE).glob("*.png"):
+        path.unlink()
+    for number in range(COUNT):
+        Image.new("RGB", (8, 8), (number % 256, 7, 9)).save(Path(MORE, f"{number}.png"))
+    record = taught(epochs=4, label_smoothing=0.1)
+    student, control = record.students
+    assert control.role == "control"
+    assert min(student.top1, control.top1) > 0.5
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits() -> None:
+    taught(run_dir="whole", epochs=3)
+    with pytest.raises(Interrupted):
+        taught(Disturbed(at_step=14), epochs=3)
+    taught(epochs=3)
+    assert files(Path("run")) == files(Path("whole"))
+
+
+def test_pictures_that_changed_are_refused_and_lost_ones_are_told_of() -> None:
+    first = taught()
+    assert taught() == first
+    take_pictures(1)
+    with pytest.raises(InputError, match="the pictures of more changed since run"):
+        taught()
+    shutil.rmtree(MORE)
+    notes = Notes()
+    assert taught(notes) == first
+    assert f"{MORE} is not compared with what run learned from" in notes.text
+
+
+def test_a_run_that_goes_on_wants_the_pictures_it_began_with() -> None:
+    with pytest.raises(Interrupted):
+        taught(Disturbed(at_step=3))
+    take_pictures(1)
+    with pytest.raises(InputError, match="unlabelled images more changed since the run began"):
+        taught()
+
+
+def test_a_missing_teacher_is_trained_on_labelled_images_alone() -> None:
+    def with_own_teacher(**changes: Any) -> DistillRecord:
+        config = tiny_distill(control=False, **changes)
+        return distill(config.model_copy(update={"teacher_training": train_config()}))
+
+    with_own_teacher(unlabelled=MORE)
+    with_own_teacher()
+    runs = [read_manifest(path) for path in Path("runs").iterdir()]
+    (teacher,) = [run for run in runs if run.command == "train"]
+    assert "unlabelled images" not in teacher.inputs
+    assert len({run.data_sha256 for run in runs}) == 1
+
+
+def test_their_answers_can_be_made_ahead_of_time() -> None:
+    def fill(unlabelled: str | None) -> None:
+        soft_labels(
+            SoftLabelsConfig(
+                teacher=(Reference(target=TEACHER),),
+                image_size=8,
+                views=2,
+                augmentation=tiny_distill().augmentation,
+                unlabelled=unlabelled,
+                soft_labels=Path("labels"),
+                device="cpu",
+                amp="off",
+            )
+        )
+
+    fill(None)
+    with pytest.raises(InputError, match="2 of 2 views are missing"):
+        taught(teacher=[], soft_labels="labels")
+    fill(MORE)
+    from_store = taught(teacher=[], soft_labels="labels")
+    asked = taught(run_dir="asked")
+    assert [row.top1 for row in from_store.students] == [row.top1 for row in asked.students]
+
+
+def test_what_the_data_hold_already_is_left_out() -> None:
+    digits = registry.load("digits", image_size=8)
+    for split in (digits.train, digits.validation, digits.test):
+        Image.fromarray(split.images[:1][0]).save(Path(MORE, f"{split.name}.png"))
+    notes = Notes()
+    assert taught(notes).unlabelled_images == COUNT
+    assert (
+        "300 of the 303 images of more are taught on, too, without labels; "
+        "3 that digits holds already are left out"
+    ) in notes.text
+    with pytest.raises(ConfigError, match="digits holds all of these images already"):
+        taught(unlabelled="digits", run_dir="other")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": ["dkd"]}, "loss dkd is not defined for unlabelled images"),
+        ({"unlabelled": "cifar11"}, "unknown data 'cifar11'"),
+        ({"unlabelled": "./gone"}, "there is no folder ./gone"),
+        ({"batch_size": 1700}, "larger than the 1593 training images"),
+    ],
+)
+def test_what_cannot_work_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises((ConfigError, InputError), match=message):
+        taught(**changes)
