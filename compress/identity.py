@@ -42,9 +42,14 @@ def run_id(data: str, what: str, config: dict[str, Any]) -> str:
         what: Model or students, for people.
         config: The configuration in JSON form.
     """
-    words = f"{Path(data).name or 'data'}-{what}"
+    words = f"{data_name(data)}-{what}"
     safe = "".join(c if c.isalnum() or c in "-_." else "-" for c in words)
     return f"{safe[:80]}-{digest(identity(config))[:8]}"
+
+
+def data_name(data: str) -> str:
+    """What data are called in names of runs and artifacts: a folder's last part, if it has one."""
+    return Path(data).name or "data"
 
 
 def _flat(config: dict[str, Any], place: str = "") -> dict[str, Any]:

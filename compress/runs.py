@@ -13,6 +13,7 @@ from compress.errors import ConfigError, InputError, Interrupted
 from compress.files import sha256_file, write_error, write_text
 from compress.identity import differences
 from compress.locks import claim
+from compress.records.artifact import of_an_artifact
 from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
 
 RUNS = Path("runs")
@@ -38,7 +39,7 @@ def read_manifest(folder: Path) -> RunManifest:
         return RunManifest.read(path)
     except InputError:
         with suppress(OSError, ValueError, TypeError):
-            if "card" in json.loads(path.read_text(encoding="utf-8")):
+            if of_an_artifact(json.loads(path.read_text(encoding="utf-8"))):
                 raise InputError(
                     f"{folder} is an exported artifact, not a run",
                     hint="name the run or the weights it was exported from",

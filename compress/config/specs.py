@@ -157,12 +157,17 @@ class StudentSpec(Frozen):
         """Read `[LABEL=]MODEL[:option=value,…]`.
 
         Raises:
-            ConfigError: The label is no file name, or one that is taken.
+            ConfigError: The label is no file name, or one that is taken; or there are several.
         """
         head, _ = split_options(text)
         label: str | None = None
         if "=" in head:
             label, _, _ = head.partition("=")
+            if ":" in label and "," in head:
+                raise ConfigError(
+                    f"--student {text} names several students",
+                    hint="repeat the option: --student MODEL:option=value --student …",
+                )
             text = text[len(label) + 1 :]
             if not label[:1].isalnum() or not all(c.isalnum() or c in "-_." for c in label):
                 raise ConfigError(

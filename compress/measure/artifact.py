@@ -9,7 +9,7 @@ from compress import runs
 from compress.errors import InputError
 from compress.files import sha256_file
 from compress.onnx_bytes import read_checked
-from compress.records.artifact import ArtifactManifest
+from compress.records.artifact import ArtifactManifest, of_an_artifact
 from compress.records.model_card import PRECISIONS, ModelCard, Precision
 from compress.runtime import open_session, read_card
 
@@ -23,8 +23,6 @@ MODEL_FILES: dict[Precision, str] = {
     "int8": "model.int8.onnx",
 }
 SUFFIXES = (".onnx", ".ort")
-OWN_KEYS = frozenset({"label", "card", "files"})
-"""What tells an artifact's manifest, beside its schema, from other programs' of the same name."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +93,6 @@ def _manifest_keys(folder: Path) -> frozenset[str] | None:
     return frozenset(content) if isinstance(content, dict) else frozenset()
 
 
-def _is_own(keys: frozenset[str]) -> bool:
-    """Whether a manifest with these keys is an artifact's, of any schema, whole or not."""
-    return "schema" in keys and not keys.isdisjoint(OWN_KEYS)
-
-
 def _last(exported: Path) -> Path:
     """The newest complete run's export, and no older one; without runs the newest export."""
     newest = runs.newest_complete(lambda _: True)
@@ -144,7 +137,7 @@ def _is_artifact(folder: Path) -> bool:
     """Whether a folder looks like an exported model, complete or not."""
     if not folder.is_dir() or _is_run(folder):
         return False
-    return _is_own(_manifest_keys(folder) or frozenset()) or any(
+    return of_an_artifact(_manifest_keys(folder) or frozenset()) or any(
         (folder / name).is_file() for name in MODEL_FILES.values()
     )
 
@@ -195,7 +188,7 @@ def _read_manifest(folder: Path) -> ArtifactManifest | None:
     if not (folder / MANIFEST).is_file():
         return None
     keys = _manifest_keys(folder)
-    if keys is not None and not _is_own(keys):
+    if keys is not None and not of_an_artifact(keys):
         return None
     return ArtifactManifest.read(folder / MANIFEST)
 

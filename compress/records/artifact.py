@@ -1,5 +1,6 @@
 """The manifest of an exported artifact: every file by content, and what was measured of it."""
 
+from collections.abc import Iterable
 from typing import ClassVar, Literal
 
 from compress.records.document import Document, Part
@@ -140,6 +141,16 @@ class ProviderFit(Part):
     partitions: int
     verdict: Literal["yes", "maybe", "no"]
     unsupported: tuple[str, ...] = ()
+
+
+OWN_KEYS = frozenset({"label", "card", "files"})
+"""What tells an artifact's manifest, beside its schema, from other programs' of the same name."""
+
+
+def of_an_artifact(keys: Iterable[str]) -> bool:
+    """Whether a manifest with these keys is an artifact's, of any schema, whole or not."""
+    found = frozenset(keys)
+    return "schema" in found and not found.isdisjoint(OWN_KEYS)
 
 
 class ArtifactManifest(Document):

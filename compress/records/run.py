@@ -4,6 +4,9 @@ from typing import Any, ClassVar, Literal
 
 from compress.records.document import Document, Environment, Part
 
+DATA, UNLABELLED = "data", "unlabelled images"
+"""What a manifest calls the images of a run, among its inputs."""
+
 Status = Literal["running", "complete", "failed", "interrupted"]
 
 
@@ -61,7 +64,7 @@ class RunManifest(Document):
     @property
     def data_sha256(self) -> str | None:
         """Digest of the images the run learns from; None before they were read."""
-        data = self.inputs.get("data")
+        data = self.inputs.get(DATA)
         return None if data is None else data.sha256
 
 

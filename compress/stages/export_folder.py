@@ -19,10 +19,12 @@ from compress.errors import CompressError, ConfigError, InputError, UnusableErro
 from compress.files import behind_links, sha256_file, write_bytes, write_error, write_text
 from compress.graph.ort_format import to_ort_format
 from compress.graph.write import OLDEST_ONNXRUNTIME
+from compress.identity import data_name
 from compress.measure import golden as answers
 from compress.measure.artifact import GOLDEN, LABELS, MANIFEST, MODEL_FILES
 from compress.records.artifact import ArtifactFile, ArtifactManifest
 from compress.records.model_card import ModelCard, Precision
+from compress.records.run import UNLABELLED, InputRecord
 from compress.stages.export_fidelity import evenly
 from compress.stages.export_forms import Forms
 from compress.stages.export_readme import readme
@@ -272,6 +274,8 @@ def write_artifact(
         ("test", splits.test),
     ):
         parents[split] = images.sha256
+    if source.unlabelled is not None:
+        parents[UNLABELLED] = source.unlabelled.sha256
     manifest = ArtifactManifest(
         label=source.label,
         role=source.role,
@@ -285,7 +289,7 @@ def write_artifact(
         providers=tuple(forms.providers),
         tools={name: version for name in TOOLS if (version := version_of(name))},
         licence=source.licence,
-        data_note=_data_note(card),
+        data_note=_data_note(card, source.unlabelled),
     )
     write_text(folder / README, readme(manifest))
     files = {**files, README: _entry(folder / README, "readme")}
@@ -294,10 +298,20 @@ def write_artifact(
     return manifest
 
 
-def _data_note(card: ModelCard) -> str:
-    """What is known of the data; a folder may be called as a data set is."""
+def _data_note(card: ModelCard, unlabelled: InputRecord | None) -> str:
+    """What is known of the data; a folder may be called as a data set is.
+
+    Args:
+        card: Names the data.
+        unlabelled: What was taught on besides.
+    """
     known = DATA_NOTES.get(card.dataset or "") if card.dataset_kind != "folder" else None
-    return known or f"images of the user's own folder {card.dataset}"
+    note = known or f"images of the user's own folder {card.dataset}"
+    if unlabelled is None:
+        return note
+    name = data_name(unlabelled.source)
+    other = DATA_NOTES.get(unlabelled.source) or f"images of the user's own folder {name}"
+    return f"{note}; taught besides, without labels, on {other}"
 
 
 def _entry(path: Path, kind: str) -> ArtifactFile:

@@ -14,12 +14,13 @@ from compress.data import registry as data
 from compress.data.images import Splits
 from compress.errors import ConfigError, InputError
 from compress.files import seen_from, sha256_file
+from compress.identity import data_name
 from compress.models import cost, weights
 from compress.models.normalized import Normalized
 from compress.models.weights import Weights, WeightsHeader
 from compress.progress import Progress
 from compress.records.model_card import DataKind, Layout, Role
-from compress.records.run import RunManifest
+from compress.records.run import UNLABELLED, InputRecord, RunManifest
 from compress.runs import MANIFEST, RECORD, checked_file, complete_run, find_run, is_run
 
 UNKNOWN_LICENCE = "not stated with the weights"
@@ -48,6 +49,8 @@ class Source:
         run_sha256: Of the run's manifest.
         licence: Of the weights, as far as known.
         data_kind: Whether its images are a data set with a name, or a folder of the user's.
+        unlabelled: The images without labels that it was taught on besides; None where there were
+            none, or nothing tells.
     """
 
     label: str
@@ -59,6 +62,7 @@ class Source:
     run_sha256: str | None
     licence: str
     data_kind: DataKind = "named"
+    unlabelled: InputRecord | None = None
 
     @property
     def architecture(self) -> str:
@@ -165,18 +169,17 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     sources = []
     for label in labels:
         path = checked_file(folder, manifest, f"students/{label}.safetensors")
-        sources.append(
-            _source(
-                [weights.load(path, {})],
-                splits,
-                label=label,
-                role=roles[label],
-                run=manifest.id,
-                run_sha256=run_sha256,
-                licence=OWN_LICENCE,
-                data_kind=kind,
-            )
+        source = _source(
+            [weights.load(path, {})],
+            splits,
+            label=label,
+            role=roles[label],
+            run=manifest.id,
+            run_sha256=run_sha256,
+            licence=OWN_LICENCE,
+            data_kind=kind,
         )
+        sources.append(replace(source, unlabelled=manifest.inputs.get(UNLABELLED)))
     if config.teacher and manifest.command == "distill":
         teacher = _teacher(folder, manifest, splits, run_sha256, progress)
         sources += [] if teacher is None else [replace(teacher, data_kind=kind)]
@@ -302,7 +305,7 @@ def _from_file(config: ExportConfig, progress: Progress) -> Found:
         download=True,
         progress=progress,
     )
-    name = Path(config.data).name or "data"
+    name = data_name(config.data)
     label = found.header.model
     source = _source(
         [found],

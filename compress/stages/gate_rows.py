@@ -22,10 +22,15 @@ def judged(config: GateConfig, forms: Sequence[Form]) -> list[Form]:
     for name in config.student:
         if name not in names:
             raise unknown("student", name, sorted(names))
+    return _narrowed(config, forms, by_name=True)
+
+
+def _narrowed(config: GateConfig, forms: Sequence[Form], *, by_name: bool) -> list[Form]:
+    """The forms that --precision leaves, and --student where names count."""
     return [
         (name, precision)
         for name, precision in forms
-        if (not config.student or name in config.student)
+        if (not by_name or not config.student or name in config.student)
         and (not config.precision or precision in config.precision)
     ]
 
@@ -54,10 +59,8 @@ def lost(
     """
     return [
         (name, precision)
-        for name, precision in before
-        if (renamed or not config.student or name in config.student)
-        and (not config.precision or precision in config.precision)
-        and not any(precision == own and (renamed or name == label) for label, own in forms)
+        for name, precision in _narrowed(config, before, by_name=not renamed)
+        if not any(precision == own and (renamed or name == label) for label, own in forms)
     ]
 
 

@@ -22,7 +22,7 @@ from compress.identity import NOT_ASKED, SAME_RESULT, differences, run_id
 from compress.locks import is_held, wait_until_free
 from compress.progress import Progress
 from compress.records.distill import DistillRecord
-from compress.records.run import RunManifest
+from compress.records.run import DATA, UNLABELLED, RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
 from compress.stages.networks import check_model_settings
@@ -35,8 +35,6 @@ from compress.training.workplace import Workplace
 
 Config = TypeVar("Config", TrainConfig, DistillConfig)
 Record = TypeVar("Record", TrainRecord, DistillRecord)
-DATA, UNLABELLED = "data", "unlabelled images"
-"""What a manifest calls the images of a run."""
 
 
 def as_asked(config: TrainingConfig) -> dict[str, Any]:

@@ -99,6 +99,12 @@ def test_nothing_before_the_options_is_refused(kind: type[Reference] | type[Mode
         kind.parse(":width=1")
 
 
+def test_several_students_in_one_option_are_told_apart_from_a_label() -> None:
+    with pytest.raises(ConfigError, match="names several students") as caught:
+        StudentSpec.parse("small_cnn:width=0.25,small_cnn:width=0.5")
+    assert caught.value.hint.startswith("repeat the option: --student MODEL")
+
+
 def test_a_student_may_have_a_label() -> None:
     spec = StudentSpec.parse("tiny=mobilenet_v2:width=0.35")
     assert (spec.label, spec.model.name, spec.model.options) == (

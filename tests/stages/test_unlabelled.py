@@ -9,13 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from compress.config.export import ExportConfig
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.specs import Reference
 from compress.data import registry
 from compress.errors import ConfigError, InputError, Interrupted
+from compress.records.artifact import ArtifactManifest
 from compress.records.distill import DistillRecord
 from compress.runs import read_epochs, read_manifest
 from compress.stages.distill import distill
+from compress.stages.export import export
 from compress.stages.soft_labels import soft_labels
 from tests.notes import Notes
 from tests.tiny_stages import Disturbed, files, place, tiny_distill, train_config
@@ -141,6 +144,19 @@ def test_their_answers_can_be_made_ahead_of_time() -> None:
     from_store = taught(teacher=[], soft_labels="labels")
     asked = taught(run_dir="asked")
     assert [row.top1 for row in from_store.students] == [row.top1 for row in asked.students]
+
+
+def test_an_exported_student_says_what_it_was_taught_on() -> None:
+    taught(control=False)
+    config = ExportConfig(
+        source=Reference(target="run"), out=Path("out"), precision=("fp32",), teacher=False
+    )
+    export(config)
+    (manifest,) = (ArtifactManifest.read(path) for path in Path("out").rglob("manifest.json"))
+    pinned = read_manifest(Path("run")).inputs["unlabelled images"]
+    assert manifest.parents["unlabelled images"] == pinned.sha256
+    assert "CC BY 4.0, as in scikit-learn; taught besides, without labels" in manifest.data_note
+    assert manifest.data_note.endswith("on images of the user's own folder more")
 
 
 def test_what_the_data_hold_already_is_left_out() -> None:
