@@ -28,7 +28,8 @@ Unlabelled = Annotated[
         "--unlabelled",
         metavar="NAME|FOLDER",
         help="More images for the teacher to answer and the students to learn from: the training "
-        "images of a data set, or a folder of pictures; their labels are not used.",
+        "images of a data set, or all pictures of a folder (of train/ and test/: those of train/); "
+        "their labels are not used.",
         rich_help_panel=DATA,
     ),
 ]

@@ -100,10 +100,11 @@ def read_test(folder: Path, *, image_size: int | None, progress: Progress) -> Im
 
 
 def read_unlabelled(folder: Path, *, image_size: int, progress: Progress) -> ImageSet:
-    """Read the pictures of a folder's `train`, else all in it, whatever folders they lie in.
+    """Read all pictures of a folder, whatever folders in it they lie in.
 
     Args:
-        folder: Holds pictures, or folders of them.
+        folder: Holds pictures, or folders of them. Where these are splits alone, as in `read`, the
+            pictures of `train` are read.
         image_size: As in `read`.
         progress: Shows the reading.
 
@@ -111,7 +112,9 @@ def read_unlabelled(folder: Path, *, image_size: int, progress: Progress) -> Ima
         InputError: There is no picture, or one cannot be read.
         MachineError: They do not fit into memory.
     """
-    paths = pictures_in(_split_folder(folder, "train") or folder)
+    train, splits = _split_folder(folder, "train"), set(sum(SPLIT_FOLDERS.values(), ()))
+    alone = splits.issuperset(_class_names(folder)) and not pictures_in(folder, nested=False)
+    paths = pictures_in(train if train and alone else folder)
     if not paths:
         raise InputError(f"{folder} holds no pictures")
     pixels = read_pictures(paths, image_size=image_size, progress=progress)

@@ -94,15 +94,19 @@ def still_there(data_dir: str | None) -> Path | None:
     return Path(data_dir) if data_dir and Path(data_dir).is_dir() else None
 
 
-def check(name_or_folder: str) -> None:
+def check(name_or_folder: str, option: str = "--data") -> None:
     """Refuse what `load` could not find, before anything is begun for it.
+
+    Args:
+        name_or_folder: As in `load`.
+        option: Who gave it, for hints.
 
     Raises:
         ConfigError: The name is neither known nor a folder, or the folder holds CIFAR's own files.
         InputError: There is no such folder.
     """
     if name_or_folder not in READERS:
-        _folder(name_or_folder)
+        _folder(name_or_folder, option)
 
 
 def load(
@@ -208,15 +212,16 @@ def with_unlabelled(
 ) -> Splits:
     """Splits with more images for a teacher to answer, without labels.
 
-    Of a named data set these are its training images; of a folder, those of `train`, else all
-    pictures in it. What equals an image of the data, of whichever split, is left out and told.
+    Of a named data set these are its training images; of a folder all pictures in it, but of one
+    laid out as in `load` those of `train`. What equals an image of the data, pixel for pixel and of
+    whichever split, is left out.
 
     Args:
         splits: The data; the images are read at its size.
         name_or_folder: As in `load`; a folder needs no classes.
         data_dir: As in `load`.
         download: As in `load`.
-        progress: As in `load`.
+        progress: Told how many there are, too.
 
     Raises:
         ConfigError: As in `load`, or nothing is left.
@@ -226,7 +231,8 @@ def with_unlabelled(
     shown = progress or Silent()
     if name_or_folder not in READERS:
         size = splits.image_size
-        found = folder.read_unlabelled(_folder(name_or_folder), image_size=size, progress=shown)
+        place = _folder(name_or_folder, "--unlabelled")
+        found = folder.read_unlabelled(place, image_size=size, progress=shown)
     else:
         reader = _reader(name_or_folder)
         read = reader("train", data_dir=data_dir, download=download, progress=shown)
@@ -239,11 +245,9 @@ def with_unlabelled(
             f"--unlabelled {name_or_folder}: {splits.name} holds all of these images already",
             hint="give others",
         )
-    if out := found.count - kept.count:
-        shown.note(
-            f"{kept.count:,} of the {found.count:,} images of {name_or_folder} are taught on, too, "
-            f"without labels; {out:,} that {splits.name} holds already are left out"
-        )
+    out = found.count - kept.count
+    held = f"; {splits.name} holds {out:,} more of them already: left out" if out else ""
+    shown.note(f"unlabelled images of {name_or_folder}: {kept.count:,}{held}")
     return replace(splits, unlabelled=kept)
 
 
@@ -291,7 +295,7 @@ def _reader(name: str) -> Reader:
     return reader
 
 
-def _folder(text: str) -> Path:
+def _folder(text: str, option: str = "--data") -> Path:
     path = Path(text)
     with suppress(RuntimeError):  # nobody of the name after ~
         path = path.expanduser()
@@ -300,7 +304,7 @@ def _folder(text: str) -> Path:
             if (path / layout.folder).is_dir() or path.resolve().name == layout.folder:
                 raise ConfigError(
                     f"{text} holds the files of {layout.dataset}, not folders of pictures",
-                    hint=f"use --data {layout.dataset} --data-dir {text}",
+                    hint=f"use {option} {layout.dataset} --data-dir {text}",
                 )
         return path
     if path.exists():

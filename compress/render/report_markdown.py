@@ -59,22 +59,22 @@ def _run(run: RunReport, number: int, alone: bool, pictures: dict[str, bytes]) -
         report_sheets.ensembles(run),
     ):
         yield from _sheet(sheet)
-    prefix = "" if alone else f"{number}-"
+    prefix, level = ("", "##") if alone else (f"{number}-", "###")
     yield from _pictures(run_figures(run, "png"), prefix, pictures)
     for answers in run.answers:
-        yield from _answers(answers, run, prefix, pictures)
-    yield from ("### Where it comes from", "")
+        yield from _answers(answers, run, level, prefix, pictures)
+    yield from (f"{level} Where it comes from", "")
     for sheet in report_sheets.provenance(run):
         yield from _sheet(sheet)
 
 
 def _answers(
-    answers: Answers, run: RunReport, prefix: str, pictures: dict[str, bytes]
+    answers: Answers, run: RunReport, level: str, prefix: str, pictures: dict[str, bytes]
 ) -> Iterator[str]:
     if answers.role == "control":
         return
     figure = confusion_figure(answers, run, "png")
-    yield from (f"### {plain(figure.title.removeprefix('Confusion of '))}", "")
+    yield from (f"{level} {plain(figure.title.removeprefix('Confusion of '))}", "")
     words = report_words.agreement_words(answers)
     if words:
         yield from (plain(words), "")

@@ -44,7 +44,8 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
 
     Raises:
         ConfigError: A model or loss is unknown, a loss does not go with mixed labels or with the
-            kind of teacher, a sweep changes nothing, or an ensemble has one member.
+            kind of teacher, a sweep changes nothing, an ensemble has one member, or nobody learns
+            from unlabelled images.
     """
     if config.ensemble:
         check_ensemble(plans)
@@ -70,6 +71,11 @@ def check_plans(config: DistillConfig, plans: Sequence[StudentPlan]) -> None:
                     f"loss {term.name} is not defined for unlabelled images",
                     hint="use another loss, or leave --unlabelled out",
                 )
+    if config.unlabelled is not None and not any(plan.terms for plan in plans):
+        raise ConfigError(
+            "--unlabelled has no use: no student learns from the teacher, all weight is on labels",
+            hint="leave it out, or give alpha or a loss a weight",
+        )
     if lessons_of(plans).live:
         check_live(config)
 

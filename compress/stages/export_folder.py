@@ -303,7 +303,7 @@ def _data_note(card: ModelCard, unlabelled: InputRecord | None) -> str:
 
     Args:
         card: Names the data.
-        unlabelled: What was taught on besides.
+        unlabelled: What was trained on besides.
     """
     known = DATA_NOTES.get(card.dataset or "") if card.dataset_kind != "folder" else None
     note = known or f"images of the user's own folder {card.dataset}"
@@ -311,7 +311,7 @@ def _data_note(card: ModelCard, unlabelled: InputRecord | None) -> str:
         return note
     name = data_name(unlabelled.source)
     other = DATA_NOTES.get(unlabelled.source) or f"images of the user's own folder {name}"
-    return f"{note}; taught besides, without labels, on {other}"
+    return f"{note}; besides, without labels: {other}"
 
 
 def _entry(path: Path, kind: str) -> ArtifactFile:

@@ -49,7 +49,7 @@ class Source:
         run_sha256: Of the run's manifest.
         licence: Of the weights, as far as known.
         data_kind: Whether its images are a data set with a name, or a folder of the user's.
-        unlabelled: The images without labels that it was taught on besides; None where there were
+        unlabelled: The images without labels that it was trained on besides; None where there were
             none, or nothing tells.
     """
 

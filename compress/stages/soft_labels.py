@@ -7,6 +7,7 @@ from typing import NoReturn
 from compress.cache import cache_folder
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.train import TrainConfig
+from compress.data import registry as data
 from compress.data.images import Splits
 from compress.data.views import View
 from compress.errors import ConfigError, Interrupted
@@ -46,6 +47,8 @@ def soft_labels(
         InputError: The teacher or the data is missing or unfit.
         Interrupted: Asked to stop; finished views are kept.
     """
+    if config.unlabelled is not None:
+        data.check(config.unlabelled, "--unlabelled")
     world = join(config.device)
     progress = progress if world.main else Silent()
     place = Workplace(pick_device(config.device), world, progress)

@@ -109,8 +109,8 @@ def check_whole(stored: SoftLabels, views: Sequence[View]) -> None:
         raise InputError(
             f"{stored.folder}: the answers to {'; '.join(counted)}",
             hint=f"fill them with `compress soft-labels --teacher … --soft-labels "
-            f"{stored.folder.parent} --views {len(views)}`, with the same augmentation and "
-            "--view-seed; or give --teacher, or fewer --views",
+            f"{stored.folder.parent} --views {len(views)}`, with the same augmentation, "
+            "--unlabelled and --view-seed; or give --teacher, or fewer --views",
         )
 
 

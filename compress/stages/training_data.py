@@ -15,20 +15,35 @@ MEASURED = "data"
 """The normalisation by the training images' own mean and deviation."""
 
 
-def load_splits(config: TrainingConfig, progress: Progress) -> Splits:
+def load_splits(config: TrainingConfig, progress: Progress, *, download: bool = True) -> Splits:
     """The data of a training, with the normalisation its models get.
+
+    Args:
+        config: Names them.
+        progress: Told of downloads and reading.
+        download: Whether to fetch what is nowhere on this machine.
 
     Raises:
         InputError: Missing or damaged.
         ConfigError: The data or the normalisation is unknown.
     """
-    return normalised(load_data(config, progress), config)
+    return normalised(load_data(config, progress, download=download), config)
 
 
 def with_unlabelled(
-    splits: Splits, config: DistillConfig | SoftLabelsConfig, progress: Progress
+    splits: Splits,
+    config: DistillConfig | SoftLabelsConfig,
+    progress: Progress,
+    *,
+    download: bool = True,
 ) -> Splits:
     """The data of students with the unlabelled images they are taught on besides, if any.
+
+    Args:
+        splits: The data.
+        config: As in `load_splits`, like the others.
+        progress: Of it.
+        download: Of it.
 
     Raises:
         InputError: Missing or damaged.
@@ -37,12 +52,19 @@ def with_unlabelled(
     if config.unlabelled is None:
         return splits
     return data.with_unlabelled(
-        splits, config.unlabelled, data_dir=config.data_dir, download=True, progress=progress
+        splits, config.unlabelled, data_dir=config.data_dir, download=download, progress=progress
     )
 
 
-def load_data(config: TrainingConfig | SoftLabelsConfig, progress: Progress) -> Splits:
+def load_data(
+    config: TrainingConfig | SoftLabelsConfig, progress: Progress, *, download: bool = True
+) -> Splits:
     """The data of a command that learns or teaches, with its own mean and deviation.
+
+    Args:
+        config: As in `load_splits`, like the others.
+        progress: Of it.
+        download: Of it.
 
     Raises:
         InputError: Missing or damaged.
@@ -54,7 +76,7 @@ def load_data(config: TrainingConfig | SoftLabelsConfig, progress: Progress) -> 
         image_size=config.image_size,
         validation_fraction=config.validation_fraction,
         split_seed=config.split_seed,
-        download=True,
+        download=download,
         progress=progress,
     )
 

@@ -1,7 +1,7 @@
 """What `train` and `distill` do alike: find or open the run, close it with its record."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -210,26 +210,35 @@ def _check_pictures(
     Raises:
         InputError: They changed.
     """
-    before = [manifest.inputs[name] for name in (DATA, UNLABELLED) if name in manifest.inputs]
-    sources = [pin.source for pin in before if not data.is_named(pin.source)]
-    if not sources:
-        return
-    try:
-        splits = load_splits(config, progress)
-        if isinstance(config, DistillConfig):
-            splits = with_unlabelled(splits, config, progress)
-    except (InputError, ConfigError, MachineError) as error:
-        what = " and ".join(sources)
-        progress.note(f"{what} is not compared with what {folder} learned from: {error}")
-        return
-    found = [splits.sha256, *([splits.unlabelled.sha256] if splits.unlabelled else [])]
-    for pin, now in zip(before, found, strict=True):
-        if now != pin.sha256:
+
+    def read(source: str, get: Callable[[], Splits]) -> Splits | None:
+        try:
+            return get()
+        except (InputError, ConfigError, MachineError) as error:
+            progress.note(f"{source} is not compared with what {folder} learned from: {error}")
+            return None
+
+    def compare(name: str, now: str) -> None:
+        pin = manifest.inputs.get(name)
+        if pin is not None and now != pin.sha256:
             raise InputError(
                 f"the pictures of {pin.source} changed since {folder} was trained on them (sha256 "
                 f"{now[:12]}…, expected {pin.sha256[:12]}…)",
                 hint="bring the old ones back, or begin anew with --restart or another --run-dir",
             )
+
+    more = config.unlabelled if isinstance(config, DistillConfig) else None
+    published = more is None or data.is_named(more)
+    if published and data.is_named(config.data):
+        return
+    splits = read(config.data, lambda: load_splits(config, progress, download=False))
+    if splits is not None:
+        compare(DATA, splits.sha256)
+    if splits is None or published or not isinstance(config, DistillConfig):
+        return
+    fuller = read(str(more), lambda: with_unlabelled(splits, config, progress, download=False))
+    if fuller is not None and fuller.unlabelled is not None:
+        compare(UNLABELLED, fuller.unlabelled.sha256)
 
 
 def wait_for(folder: Path, place: Workplace) -> None:
@@ -271,7 +280,7 @@ def open_run(
     """
     data.check(config.data)
     if isinstance(config, DistillConfig) and config.unlabelled is not None:
-        data.check(config.unlabelled)
+        data.check(config.unlabelled, "--unlabelled")
     check_model_settings(config)
     if isinstance(config, DistillConfig) and config.teacher_training is not None:
         check_model_settings(config.teacher_training)
@@ -359,20 +368,26 @@ def pin_data(run: Run, splits: Splits, config: TrainingConfig, world: World) -> 
     Raises:
         InputError: The images differ from those the run began with, or among ranks.
     """
+    more = config.unlabelled if isinstance(config, DistillConfig) else None
 
-    def first() -> str:
+    def first() -> tuple[str, str]:
         run.pin(DATA, config.data, splits.sha256)
         run.pin("test images", config.data, splits.test.sha256)
-        if isinstance(config, DistillConfig) and splits.unlabelled is not None:
-            run.pin(UNLABELLED, str(config.unlabelled), splits.unlabelled.sha256)
-        return splits.swept_sha256
+        if splits.unlabelled is not None:
+            run.pin(UNLABELLED, str(more), splits.unlabelled.sha256)
+        return splits.sha256, splits.swept_sha256
 
-    if world.agree(world.from_main(first) != splits.swept_sha256):
-        error = InputError(
-            f"not every rank has the same images of {config.data}",
-            hint="answers go by image: copy one machine's folder to the others",
-        )
-        error.told = not world.main
-        raise error
+    own, swept = world.from_main(first)
+    for source, differ in (
+        (config.data, own != splits.sha256),
+        (more, swept != splits.swept_sha256),
+    ):
+        if world.agree(differ):
+            error = InputError(
+                f"not every rank has the same images of {source}",
+                hint="answers go by image: copy one machine's folder to the others",
+            )
+            error.told = not world.main
+            raise error
     if not world.main:
         run.pin(DATA, config.data, splits.sha256)

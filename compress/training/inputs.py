@@ -1,5 +1,6 @@
 """Images on their way into a model: resident uint8, augmented in batches, normalised per model."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,12 +10,14 @@ from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from compress.data.augment import apply, targets
 from compress.data.images import ImageSet
 from compress.data.transfer import on_device
 from compress.data.views import View
+from compress.environment import require_memory
 from compress.training.device import resident
 
 Prepared = TypeVar("Prepared")
@@ -96,10 +99,14 @@ class Batch:
 
     @cached_property
     def shown(self) -> Tensor:
-        """int64 (batch,): each image's class, of a mixed one the larger share's; -1: unlabelled."""
+        """int64 (batch,): each image's class, of a mixed one the larger share's.
+
+        It is -1 where that share, or the image, is unlabelled.
+        """
         if self.targets.ndim == 1:
             return self.targets
-        return torch.where(self.targets.any(dim=1), self.targets.argmax(dim=1), -1)
+        known = self.targets.amax(dim=1) >= 0.5  # two labelled shares are never both smaller
+        return torch.where(known, self.targets.argmax(dim=1), -1)
 
 
 def as_tensor(images: ImageSet | Sequence[ImageSet], device: torch.device) -> Tensor:
@@ -108,11 +115,18 @@ def as_tensor(images: ImageSet | Sequence[ImageSet], device: torch.device) -> Te
     Its memory is channels-last: the layout the files and the arrays have.
 
     Raises:
-        MachineError: It does not fit there.
+        MachineError: It does not fit there, or several sets do not fit into memory once more.
     """
     sets = (images,) if isinstance(images, ImageSet) else images
-    array = np.concatenate([one.images[:] for one in sets]) if sets[1:] else sets[0].images[:]
+    array = _joined(sets) if sets[1:] else sets[0].images[:]
     return resident(torch.from_numpy(np.ascontiguousarray(array)), device).permute(0, 3, 1, 2)
+
+
+def _joined(sets: Sequence[ImageSet]) -> NDArray[np.uint8]:
+    """The images of several sets in one array; none of them is let go of."""
+    size = sum(math.prod(one.images.shape) for one in sets)
+    require_memory(size, f"the images of {' and '.join(one.name for one in sets)} in one place")
+    return np.concatenate([one.images[:] for one in sets])
 
 
 class TrainingImages:

@@ -20,6 +20,7 @@ from compress.models.folding import fold_batchnorm
 from compress.training.average import MovingAverage
 from compress.training.device import Stopwatch, backward, generator_states, placed
 from compress.training.distributed import World
+from compress.training.figures import Figures
 from compress.training.formats import Format
 from compress.training.inputs import Batch, Normalize
 from compress.training.memory import largest_fitting, ran_out, split_forward, step_failed
@@ -114,10 +115,7 @@ class Learner:
         self._average = MovingAverage(self.model) if optimization.ema_decay else None
         self._scaler = torch.amp.GradScaler(device.type, enabled=chosen.dtype == "float16")
         self._forward = chosen.forward(self.model)
-        self._loss_sum, self._correct, self._seen = (
-            torch.zeros((), dtype=torch.float64, device=device) for _ in range(3)
-        )
-        self._steps_done = 0
+        self._figures = Figures(device, world)
 
     @property
     def seconds(self) -> float:
@@ -130,9 +128,7 @@ class Learner:
 
     def begin_epoch(self) -> None:
         """Forget the running figures of the epoch before."""
-        for total in (self._loss_sum, self._correct, self._seen):
-            total.zero_()
-        self._steps_done = 0
+        self._figures.clear()
         self._seconds_before = self.seconds
 
     @property
@@ -220,10 +216,7 @@ class Learner:
         self._scaler.update()
         if self._average is not None:
             self._average.move(self._settings.ema_decay, step=step)
-        self._loss_sum += loss.detach()
-        self._correct += (logits.detach().argmax(dim=1) == batch.shown).sum()
-        self._seen += (batch.shown >= 0).sum()
-        self._steps_done += 1
+        self._figures.add(loss, logits, batch.shown)
 
     def _loss(
         self,
@@ -260,13 +253,10 @@ class Learner:
         Raises:
             DivergedError: The loss is not finite.
         """
-        steps = torch.tensor(self._steps_done, dtype=torch.float64).to(self._device)
-        each = torch.stack([self._loss_sum, self._correct, steps, self._seen])
-        sums = self._world.sum(each).cpu()
-        loss = float(sums[0] / max(1.0, float(sums[2])))
+        loss, top1 = self._figures.means()
         if not np.isfinite(loss):
             raise self.diverged("the loss")
-        return loss, float(sums[1] / max(1.0, float(sums[3])))
+        return loss, top1
 
     def is_finite(self) -> bool:
         """Whether every weight is a number, so that a checkpoint of them is worth keeping."""
@@ -349,9 +339,6 @@ class Learner:
         Rank 0's is every rank's, but for what each has summed over its share of the batches.
         """
         logits = self.best_validation
-        sums = torch.zeros(self._world.size, 3, dtype=torch.float64, device=self._device)
-        sums[self._world.rank] = torch.stack([self._loss_sum, self._correct, self._seen])
-        self._world.sum(sums)  # to zeros: each rank's own, to the bit
         return {
             "label": self.label,
             "model": self.model.state_dict(),
@@ -364,10 +351,7 @@ class Learner:
             "best_val": self.best_val,
             "best_val_loss": self.best_val_loss,
             "best_epoch": self.best_epoch,
-            "loss_sum": sums[:, 0],
-            "correct": sums[:, 1],
-            "seen": sums[:, 2],
-            "steps_done": self._steps_done,
+            **self._figures.state(),
             "seconds": self.seconds,
             "seconds_before": self._seconds_before,
         }
@@ -391,10 +375,6 @@ class Learner:
         self.best_validation = None if logits is None else logits.numpy()
         self.best_val, self.best_val_loss = state["best_val"], state["best_val_loss"]
         self.best_epoch = state["best_epoch"]
-        # Checkpoints once held rank 0's sums as scalars: those of one rank can be read still.
-        sums = {"loss_sum": self._loss_sum, "correct": self._correct, "seen": self._seen}
-        for name, kept in sums.items():
-            kept.copy_(torch.as_tensor(state[name]).reshape(-1)[self._world.rank])
-        self._steps_done = state["steps_done"]
+        self._figures.load_state(state)
         self._spent = Stopwatch(self._device, state["seconds"])
         self._seconds_before = state.get("seconds_before", state["seconds"])  # older have none

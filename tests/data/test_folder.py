@@ -252,6 +252,17 @@ def test_pictures_lying_flat_have_no_labels(tmp_path):
     assert greys(found)[1] == 2
 
 
+def test_a_folder_called_train_among_others_is_one_of_them(tmp_path):
+    for name in ("bus", "train"):
+        picture(tmp_path / "vehicles" / name / "a.png", 1)
+    found = folder.read_unlabelled(tmp_path / "vehicles", image_size=8, progress=Silent())
+    assert found.count == 2
+    picture(tmp_path / "loose/train/a.png", 1)
+    picture(tmp_path / "loose/b.png", 2)
+    found = folder.read_unlabelled(tmp_path / "loose", image_size=8, progress=Silent())
+    assert found.count == 2
+
+
 def test_pictures_without_labels_lie_anywhere_or_in_train(pets, tmp_path):
     found = folder.read_unlabelled(pets, image_size=4, progress=Silent())
     assert (found.labels, found.class_names, found.image_size) == (None, (), 4)

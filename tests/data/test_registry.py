@@ -134,9 +134,20 @@ def test_more_images_come_without_labels_at_the_size_of_the_data(pets):
     assert (found.sha256, found.train) == (splits.sha256, splits.train)
     assert (found.unlabelled.count, found.unlabelled.labels) == (20, None)
     assert found.unlabelled.image_size == splits.image_size
-    assert notes.text == ""
+    assert notes.text == f"unlabelled images of {pets}: 20"
     named = registry.with_unlabelled(registry.load(str(pets), image_size=12), "digits")
     assert (named.unlabelled.count, named.unlabelled.image_size) == (1437, 12)
+
+
+def test_cifars_own_files_are_told_by_the_option_that_named_them(pets, tmp_path):
+    (tmp_path / "cifar-100-binary").mkdir()
+    for call in (
+        lambda place: registry.check(place, "--unlabelled"),
+        lambda place: registry.with_unlabelled(registry.load(str(pets)), place),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            call(str(tmp_path))
+        assert caught.value.hint == f"use --unlabelled cifar100 --data-dir {tmp_path}"
 
 
 def test_data_that_are_not_here_are_not_downloaded_unasked(tmp_path):

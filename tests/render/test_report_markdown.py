@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -26,6 +27,13 @@ def test_tables_have_one_number_of_columns(two_runs_report: ReportRecord) -> Non
     for block in text.split("\n\n"):
         lines = [line for line in block.splitlines() if line.startswith("|")]
         assert len({len(re.split(r"(?<!\\)\|", line)) for line in lines}) <= 1, block
+
+
+def test_headings_skip_no_level(digits_report: ReportRecord, two_runs_report: ReportRecord) -> None:
+    for record in (digits_report, two_runs_report):
+        levels = [len(marks) for marks in re.findall("(?m)^(#+) ", document(record)[0])]
+        assert levels[0] == 1
+        assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_words_stand_left_and_numbers_right(two_runs_report: ReportRecord) -> None:

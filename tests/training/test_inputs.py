@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from compress import environment
 from compress.config.specs import Augmentation
 from compress.data.augment import apply
+from compress.errors import MachineError
 from compress.training import inputs
 from compress.training.inputs import Batch, Normalize, TrainingImages, as_tensor
 from tests.tiny_training import CPU, SHIFTS, digits, schedule
@@ -153,6 +155,20 @@ def test_unlabelled_images_come_last_and_have_no_target() -> None:
                 unlabelled += 1
                 assert (target.abs().max(), label) == (0, -1)
     assert 0 < unlabelled <= 40
+
+
+def test_of_a_mixed_image_the_larger_share_counts_if_it_is_labelled() -> None:
+    shares = torch.tensor([[0.6, 0.4, 0], [0.1, 0, 0], [0, 0.9, 0], [0.5, 0, 0.5], [0, 0, 0]])
+    batch = Batch(torch.zeros(5, 3, 8, 8, dtype=torch.uint8), shares, torch.arange(5))
+    assert batch.shown.tolist() == [0, -1, 1, 0, -1]
+
+
+def test_images_that_do_not_fit_once_more_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "available_memory", lambda: 10_000)
+    splits = digits()
+    TrainingImages(splits.train, device=CPU)
+    with pytest.raises(MachineError, match="in one place"):
+        TrainingImages(splits.train, splits.test, device=CPU)
 
 
 def test_rows_gives_what_the_batches_hold() -> None:

@@ -109,11 +109,15 @@ def test_unlabelled_images_are_no_part_of_the_training_accuracy() -> None:
     batch = a_batch(4)
     student.step(Batch(batch.images, shares, batch.rows), None, {}, step=0)
     assert student.figures()[1] == 0.5
-    state = student.state()
-    assert state["seen"].tolist() == [2]
-    older = learner(model=linear())
-    older.load_state({**state, "seen": 2})  # as checkpoints once held it
-    assert older.figures() == student.figures()
+
+
+def test_a_control_learns_nothing_from_unlabelled_images() -> None:
+    student = learner(model=linear(), optimization=Optimization(weight_decay=0.0))
+    before = student.weights()
+    batch = a_batch(4)
+    student.step(Batch(batch.images, torch.zeros(4, 10), batch.rows), None, {}, step=0)
+    assert same_weights(before, student.weights())
+    assert student.figures() == (0.0, 0.0)
 
 
 def test_the_rate_follows_the_schedule() -> None:
