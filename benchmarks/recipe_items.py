@@ -44,6 +44,11 @@ def the_winner_for_longer(records: Records) -> list[str]:
     return ["--sweep", f"loss={winner}", "--seeds", "0,1,2"]
 
 
+def the_winner_once(records: Records) -> list[str]:
+    """The better of the two with one seed and without the control, which other records have."""
+    return [*the_winner_for_longer(records)[:2], "--seed", "0", "--no-control"]
+
+
 def one_student(_records: Records) -> list[str]:
     """A single student, and so no ensemble."""
     return ["--seed", "0"]
@@ -144,6 +149,13 @@ ITEMS = (
     Item("cifar10-small-cnn-long", outside=True),
     Item("cifar10-small-cnn-long-kd", outside=True),
     Item("cifar10-small-cnn-long-gentle", outside=True),
+    Item(
+        "cifar10-small-cnn-to-one",
+        of="cifar10-small-cnn",
+        flags=the_winner_once,
+        needs=("cifar10-small-cnn-seeds", "cifar10-small-cnn-long-gentle"),
+        members="cifar10-small-cnn-long-gentle",
+    ),
     Item("cifar10-small-cnn-unlabelled", outside=True),
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),

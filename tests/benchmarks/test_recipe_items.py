@@ -105,6 +105,8 @@ def test_the_best_method_is_chosen_on_validation_images(
     assert seeds == ["--sweep", f"loss={KD};{DIST}", "--seeds", "0,1,2"]
     longer = by_name["cifar10-small-cnn-40-epochs"].changes(earlier, gpu=True, epochs=None)
     assert longer == ["--sweep", f"loss={KD}", "--seeds", "0,1,2", "--epochs", "40"]
+    back = by_name["cifar10-small-cnn-to-one"].changes(earlier, gpu=True, epochs=None)
+    assert back == ["--sweep", f"loss={KD}", "--seed", "0", "--no-control"]
 
 
 def test_kd_goes_on_alone_where_every_other_loss_diverged(
