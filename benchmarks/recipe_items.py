@@ -156,6 +156,7 @@ ITEMS = (
         needs=("cifar10-small-cnn-seeds", "cifar10-small-cnn-long-gentle"),
         members="cifar10-small-cnn-long-gentle",
     ),
+    Item("cifar10-small-cnn-averaged", outside=True),
     Item("cifar10-small-cnn-unlabelled", outside=True),
     # 25 epochs of teacher and students: about two hours on 2 AVX-512 cores by the speeds seen
     Item("origin-cifar10-resnet50-mobilenetv2", cpu_epochs=25),

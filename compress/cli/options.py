@@ -201,7 +201,7 @@ Ema = Annotated[
     float | None,
     typer.Option(
         "--ema-decay",
-        help="Keep a moving average of the weights; 0 is off [default: 0.0].",
+        help="Keep a moving average of the weights; 0 is off [default: the recipe's, else 0.0].",
         rich_help_panel=LEARNING,
     ),
 ]
