@@ -360,7 +360,7 @@ class Run:
             if path.is_file()
             and path.relative_to(self.folder).parts[0] not in others
             and path.name not in skipped
-            and not path.name.endswith(".part")
+            and not path.name.startswith(".")
         )
         artifacts = {
             path.relative_to(self.folder).as_posix(): FileRecord(

@@ -337,6 +337,15 @@ def test_what_a_killed_process_was_writing_is_removed(tmp_path: Path) -> None:
         assert not half.exists()
 
 
+def test_hidden_files_are_no_part_of_what_a_run_made(tmp_path: Path) -> None:
+    with opened(_open(tmp_path / "r")) as run:
+        (run.folder / "students").mkdir()
+        for name in ("a.safetensors", ".tmp1D0GMa", ".DS_Store"):
+            (run.folder / "students" / name).write_bytes(b"x")
+        run.finish("complete")
+    assert list(runs.read_manifest(tmp_path / "r").artifacts) == ["students/a.safetensors"]
+
+
 def test_the_time_of_earlier_processes_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from compress.config.specs import Frozen, Scalar
 from compress.errors import ConfigError, InputError
-from compress.files import atomic_path, sha256_file, write_error
+from compress.files import sha256_file, write_bytes
 from compress.models import registry
 from compress.models.foreign import State, read_safetensors, read_state
 from compress.models.normalization import Channels, read_normalization
@@ -88,11 +88,8 @@ def save(path: Path, state: Mapping[str, Tensor], header: WeightsHeader) -> None
     described = header.model_copy(update={"options": dict(sorted(options.items()))})
     content = {"header": described.model_dump(mode="json"), "tensors_sha256": _digest(tensors)}
     text = json.dumps(content, sort_keys=True)
-    with atomic_path(path) as part:
-        try:
-            safetensors.torch.save_file(tensors, part, metadata={METADATA_KEY: text})
-        except safetensors.SafetensorError as error:
-            raise write_error(path, OSError(str(error))) from error
+    # not save_file: one that is killed leaves a temporary file of its own behind
+    write_bytes(path, safetensors.torch.save(tensors, metadata={METADATA_KEY: text}))
 
 
 def load(path: Path, options: Mapping[str, Scalar]) -> Weights:
