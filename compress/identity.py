@@ -17,7 +17,7 @@ SAME_RESULT = {"checkpoint_every": 0, "ensemble": False}
 
 It is their default, for runs were named with it before: a run without the option keeps its name.
 """
-ADDED = {"select": "best", "unlabelled": None}
+ADDED = {"select": "best", "unlabelled": None, "initial_weights": None}
 """Options that came later, and what runs did before: at that value the identity has none."""
 OVERRIDES = frozenset({"model_settings", "sweep"})
 """Tables over the other options: what is said there counts as it is."""

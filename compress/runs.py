@@ -16,7 +16,7 @@ from compress.locks import claim
 from compress.records.artifact import of_an_artifact
 from compress.records.run import EpochRecord, FileRecord, InputRecord, RunManifest, Status
 
-RUNS = Path("runs")
+RUNS, LAST = Path("runs"), "last"
 MANIFEST = "manifest.json"
 EPOCHS = "epochs.jsonl"
 CHECKPOINT = "last.pt"
@@ -81,7 +81,7 @@ def find_run(
     Raises:
         InputError: No such run.
     """
-    if name == "last":
+    if name == LAST:
         own = None if besides is None else besides.resolve()
         for folder in all_runs(root):
             if folder.resolve() != own and (command is None or _made_by(folder) == command):
@@ -107,7 +107,7 @@ def _made_by(folder: Path) -> str | None:
 
 def is_run(name: str, root: Path = RUNS) -> bool:
     """Whether `find_run` would find it."""
-    return name == "last" or any((f / MANIFEST).is_file() for f in (Path(name), root / name))
+    return name == LAST or any((f / MANIFEST).is_file() for f in (Path(name), root / name))
 
 
 def is_complete(folder: Path) -> bool:

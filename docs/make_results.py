@@ -113,6 +113,8 @@ def overview(records: Sequence[RecipeRecord]) -> list[str]:
         teacher = f"{result.teacher.name} {percent(result.teacher.top1)}"
         last = all(row.select == "last" for row in result.students)
         epochs = f"{result.epochs}, the last kept" if last else str(result.epochs)
+        if result.initial_weights is not None:
+            epochs += f"; begun with {Path(result.initial_weights).name}"
         rows += [
             (run, teacher, label, epochs, n, top1, gained)
             for label, n, top1, _, gained in headlines(result)

@@ -31,6 +31,7 @@ def distill(
             rich_help_panel=options.MODELS,
         ),
     ] = None,
+    initial_weights: options.InitialWeights = None,
     no_control: Annotated[
         bool,
         typer.Option(

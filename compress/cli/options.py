@@ -22,6 +22,16 @@ Data = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+InitialWeights = Annotated[
+    str | None,
+    typer.Option(
+        "--initial-weights",
+        metavar="REF[:option=value,…]",
+        help="Weights to begin with: a run, whose model of the same label is taken, "
+        "RUN:student=LABEL, or a weights file [default: the recipe's, else drawn by the seed].",
+        rich_help_panel=MODELS,
+    ),
+]
 Unlabelled = Annotated[
     str | None,
     typer.Option(

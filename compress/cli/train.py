@@ -23,6 +23,7 @@ def train(
             rich_help_panel=options.MODELS,
         ),
     ] = None,
+    initial_weights: options.InitialWeights = None,
     data: options.Data = None,
     data_dir: options.DataDir = None,
     image_size: options.ImageSize = None,

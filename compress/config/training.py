@@ -78,6 +78,8 @@ class TrainingConfig(Optimization):
         view_seed: Names the family of views.
         views: Number of views; epoch e uses view e mod views. None is one per epoch.
         augmentation: What a view does to each image.
+        initial_weights: Weights the models begin with: a run, whose model of the same label is
+            taken, `RUN:student=LABEL`, or a weights file. None draws them by the seed.
         normalization: What the models trained here subtract from the images and divide them by:
             `data` is what is measured on the training images; else a name such as `imagenet`.
         epochs: Sweeps over the training images.
@@ -106,6 +108,7 @@ class TrainingConfig(Optimization):
     view_seed: Seed = 0
     views: Annotated[int | None, Field(ge=1)] = None
     augmentation: Augmentation = Augmentation()
+    initial_weights: Reference | None = None
     normalization: str = "data"
     epochs: Annotated[int, Field(ge=1)] = EPOCHS
     batch_size: Annotated[int, Field(ge=1)] = 128
@@ -133,6 +136,11 @@ class TrainingConfig(Optimization):
                         f"{written(name)} {text!a}: the name is not UTF-8", hint="rename it"
                     )
         return self
+
+    @field_validator("initial_weights", mode="before")
+    @classmethod
+    def _parse_initial_weights(cls, value: Any) -> Any:
+        return Reference.parse(value) if isinstance(value, str) else value
 
     @field_validator("seeds")
     @classmethod

@@ -270,7 +270,12 @@ class Splits:
     @property
     def swept(self) -> int:
         """How many images a view sweeps over: the training images, then the unlabelled ones."""
-        return self.train.count + (0 if self.unlabelled is None else self.unlabelled.count)
+        return self.train.count + self.unlabelled_count
+
+    @property
+    def unlabelled_count(self) -> int:
+        """How many of them are unlabelled."""
+        return 0 if self.unlabelled is None else self.unlabelled.count
 
     @property
     def image_size(self) -> int:

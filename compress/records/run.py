@@ -6,6 +6,8 @@ from compress.records.document import Document, Environment, Part
 
 DATA, UNLABELLED = "data", "unlabelled images"
 """What a manifest calls the images of a run, among its inputs."""
+INITIAL = "initial weights"
+"""What it calls the weights that models began with, among its inputs and choices."""
 
 Status = Literal["running", "complete", "failed", "interrupted"]
 
@@ -66,6 +68,17 @@ class RunManifest(Document):
         """Digest of the images the run learns from; None before they were read."""
         data = self.inputs.get(DATA)
         return None if data is None else data.sha256
+
+    @property
+    def labels(self) -> list[str]:
+        """The models whose weights it holds, by name, once it is complete."""
+        return sorted(
+            name.removeprefix("students/").removesuffix(".safetensors")
+            for name in self.artifacts
+            if name.startswith("students/")
+            and name.endswith(".safetensors")
+            and not name.endswith(".last.safetensors")
+        )
 
 
 class EpochRecord(Part):

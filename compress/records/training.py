@@ -49,6 +49,7 @@ class TrainingRecord(Document):
         val_images: Their number.
         test_images: Their number.
         epochs: Trained.
+        initial_weights: Whose weights the models began with, as asked; None is nobody's.
         seconds: The whole run, all sessions together.
         diverged: Models that are missing among the rows; older records have none.
         environment: The machine that finished it.
@@ -60,6 +61,7 @@ class TrainingRecord(Document):
     val_images: int
     test_images: int
     epochs: int
+    initial_weights: str | None = None
     seconds: float
     diverged: tuple[DivergedRow, ...] = ()
     environment: Environment

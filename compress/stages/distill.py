@@ -16,6 +16,7 @@ from compress.stages import taught_by
 from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
 from compress.stages.ensembles import average, check_ensemble, with_averages
+from compress.stages.initial import begins_with
 from compress.stages.lessons import late_ramps, lessons_of
 from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
@@ -133,6 +134,7 @@ def distill(
         splits = with_unlabelled(load_splits(config, progress), config, progress)
         pin_data(run, splits, config, world)
         check_batch(config.batch_size, images=splits.swept, world=world)
+        begins = begins_with(run, config, plans, splits, progress)
         world.from_main(lambda: check_networks(run, splits, plans))
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)
@@ -157,7 +159,7 @@ def distill(
             taught.append(Teaching(stored, teacher, images, place))
             return taught[0]
 
-        finished = train_students(run, splits, plans, schedule, source, place)
+        finished = train_students(run, splits, plans, schedule, source, place, begins)
 
         def conclude() -> DistillRecord:
             described, (validation, test) = stored.description(), stored.read_evaluation()
@@ -169,9 +171,9 @@ def distill(
                 DistillRecord,
                 splits,
                 plans,
-                config.epochs,
+                config,
                 device,
-                unlabelled_images=splits.swept - splits.train.count,
+                unlabelled_images=splits.unlabelled_count,
                 soft_labels=lessons.kind,
                 teacher=teacher_row(
                     described,

@@ -305,13 +305,17 @@ def _data_note(card: ModelCard, unlabelled: InputRecord | None) -> str:
         card: Names the data.
         unlabelled: What was trained on besides.
     """
-    known = DATA_NOTES.get(card.dataset or "") if card.dataset_kind != "folder" else None
-    note = known or f"images of the user's own folder {card.dataset}"
+    note = _known_of(str(card.dataset), named=card.dataset_kind != "folder")
     if unlabelled is None:
         return note
     name = data_name(unlabelled.source)
-    other = DATA_NOTES.get(unlabelled.source) or f"images of the user's own folder {name}"
-    return f"{note}; besides, without labels: {other}"
+    more = _known_of(name, named=unlabelled.source in DATA_NOTES)
+    return f"{note}; besides, without labels: {more}"
+
+
+def _known_of(name: str, *, named: bool) -> str:
+    """What is known of a data set, or that it is a folder."""
+    return (DATA_NOTES.get(name) if named else None) or f"images of the user's own folder {name}"
 
 
 def _entry(path: Path, kind: str) -> ArtifactFile:

@@ -20,7 +20,7 @@ from compress.models.normalized import Normalized
 from compress.models.weights import Weights, WeightsHeader
 from compress.progress import Progress
 from compress.records.model_card import DataKind, Layout, Role
-from compress.records.run import UNLABELLED, InputRecord, RunManifest
+from compress.records.run import INITIAL, UNLABELLED, InputRecord, RunManifest
 from compress.runs import MANIFEST, RECORD, checked_file, complete_run, find_run, is_run
 
 UNKNOWN_LICENCE = "not stated with the weights"
@@ -166,8 +166,10 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     splits = _run_splits(folder, manifest, config, progress)
     kind = _data_kind(_data_name(config, manifest, folder))
     run_sha256 = sha256_file(folder / MANIFEST)
+    begun = manifest.choices.get(INITIAL, {})
     sources = []
     for label in labels:
+        foreign = bool(begun.get(label, {}).get("options"))
         path = checked_file(folder, manifest, f"students/{label}.safetensors")
         source = _source(
             [weights.load(path, {})],
@@ -176,10 +178,11 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
             role=roles[label],
             run=manifest.id,
             run_sha256=run_sha256,
-            licence=OWN_LICENCE,
+            licence=UNKNOWN_LICENCE if foreign else OWN_LICENCE,
             data_kind=kind,
+            unlabelled=manifest.inputs.get(UNLABELLED),
         )
-        sources.append(replace(source, unlabelled=manifest.inputs.get(UNLABELLED)))
+        sources.append(source)
     if config.teacher and manifest.command == "distill":
         teacher = _teacher(folder, manifest, splits, run_sha256, progress)
         sources += [] if teacher is None else [replace(teacher, data_kind=kind)]
@@ -188,18 +191,11 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
 
 def _roles(folder: Path, manifest: RunManifest) -> dict[str, Role]:
     """Every label of a run with what it was; a run of `train` has no control to compare with."""
-    labels = sorted(
-        Path(name).name.removesuffix(".safetensors")
-        for name in manifest.artifacts
-        if name.startswith("students/")
-        and name.endswith(".safetensors")
-        and not name.endswith(".last.safetensors")
-    )
     controls: set[str] = set()
     if manifest.command == "distill" and RECORD in manifest.artifacts:
         record = json.loads(checked_file(folder, manifest, RECORD).read_text(encoding="utf-8"))
         controls = {row["label"] for row in record["students"] if row["role"] == "control"}
-    return {label: "control" if label in controls else "student" for label in labels}
+    return {label: "control" if label in controls else "student" for label in manifest.labels}
 
 
 def _chosen_labels(folder: Path, roles: dict[str, Role], asked: Sequence[str]) -> list[str]:
@@ -330,6 +326,7 @@ def _source(
     run_sha256: str | None,
     licence: str,
     data_kind: DataKind = "named",
+    unlabelled: InputRecord | None = None,
 ) -> Source:
     size = splits.image_size
     digests = [member.sha256 for member in members]
@@ -345,4 +342,5 @@ def _source(
         run_sha256=run_sha256,
         licence=licence,
         data_kind=data_kind,
+        unlabelled=unlabelled,
     )

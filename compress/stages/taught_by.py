@@ -11,6 +11,7 @@ from compress.records.run import InputRecord, RunManifest
 from compress.records.soft_labels import TeacherDescription
 from compress.records.train import TrainRecord
 from compress.runs import (
+    LAST,
     RECORD,
     Run,
     all_runs,
@@ -24,7 +25,6 @@ from compress.stages.training_run import named_folder, run_folder
 
 TEACHER = "teacher"
 """Names the teacher among a run's inputs and choices."""
-LAST = "last"
 STORED = "soft labels"
 """Names the store among a run's choices, and in older runs the teacher whose labels it holds."""
 

@@ -193,13 +193,7 @@ def _chosen(folder: Path, manifest: RunManifest, reference: Reference) -> list[s
         raise ConfigError(f"{reference}: student and students are two ways to choose")
     if "student" in reference.options:
         return [str(reference.options["student"])]
-    labels = sorted(
-        Path(name).name.removesuffix(".safetensors")
-        for name in manifest.artifacts
-        if name.startswith("students/")
-        and name.endswith(".safetensors")
-        and not name.endswith(".last.safetensors")
-    )
+    labels = manifest.labels
     if "students" in reference.options:
         if manifest.command == "train":
             return labels
@@ -236,8 +230,16 @@ def first_gone(pins: Sequence[dict[str, Any]], run: Path) -> str | None:
     return next((pin["path"] for pin in pins if not seen_from(run, pin["path"]).exists()), None)
 
 
-def unpinned(pins: Sequence[dict[str, Any]], run: Path, splits: Splits) -> list[Member]:
+def unpinned(
+    pins: Sequence[dict[str, Any]], run: Path, splits: Splits, *, what: str = "teacher"
+) -> list[Member]:
     """The members a run names, unchanged.
+
+    Args:
+        pins: As `pinned` made them.
+        run: Its directory.
+        splits: The data.
+        what: They are to it.
 
     Raises:
         InputError: One is gone, or has other weights than the run began with.
@@ -249,7 +251,7 @@ def unpinned(pins: Sequence[dict[str, Any]], run: Path, splits: Splits) -> list[
         )
         if member.sha256 != pin.sha256:
             raise InputError(
-                f"teacher {pin.path} changed since the run began (sha256 "
+                f"{what} {pin.path} changed since the run began (sha256 "
                 f"{member.sha256[:12]}…, expected {pin.sha256[:12]}…)",
                 hint="bring the old weights back, or begin anew with --restart",
             )

@@ -10,6 +10,7 @@ from compress.models import registry as models
 from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
 from compress.runs import opened
+from compress.stages.initial import begins_with
 from compress.stages.networks import check_networks
 from compress.stages.summarize import summarize
 from compress.stages.training_data import load_splits, normalised
@@ -94,6 +95,7 @@ def train(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress) if images is None else normalised(images, config)
         pin_data(run, splits, config, world)
+        begins = begins_with(run, config, plans, splits, progress)
         world.from_main(lambda: check_networks(run, splits, plans))
         finished = train_students(
             run,
@@ -102,11 +104,12 @@ def train(
             schedule_of(config),
             lambda _images: Nobody(),
             Workplace(device, world, progress, stop, watch),
+            begins,
         )
 
         def conclude() -> TrainRecord:
             rows = tuple(one.row for one in finished)
             own = {"models": rows, "summary": summarize(rows)}
-            return completed(run, TrainRecord, splits, plans, config.epochs, device, **own)
+            return completed(run, TrainRecord, splits, plans, config, device, **own)
 
         return world.from_main(conclude)

@@ -25,6 +25,7 @@ from compress.records.distill import DistillRecord
 from compress.records.run import DATA, UNLABELLED, RunManifest
 from compress.records.train import TrainRecord
 from compress.runs import LOCK, RECORD, RUNS, Run, checked_file, find_run, read_manifest
+from compress.stages import initial
 from compress.stages.networks import check_model_settings
 from compress.stages.training_data import load_splits, with_unlabelled
 from compress.training.device import accelerator_name
@@ -182,7 +183,7 @@ def finished_record(folder: Path, config: TrainingConfig, progress: Progress) ->
 
     Raises:
         InputError: The run's manifest is damaged, a file of it is missing or altered, or the
-            pictures it learned from are others now.
+            pictures it learned from, or the weights it began with, are others now.
         ConfigError: It was begun by a newer version.
     """
     if config.restart or not (folder / "manifest.json").is_file():
@@ -197,6 +198,7 @@ def finished_record(folder: Path, config: TrainingConfig, progress: Progress) ->
     for name in manifest.artifacts:
         checked_file(folder, manifest, name)
     _check_pictures(folder, config, manifest, progress)
+    initial.check_finished(folder, manifest)
     return folder / RECORD
 
 
@@ -307,7 +309,7 @@ def completed(
     kind: type[Record],
     splits: Splits,
     plans: Sequence[StudentPlan],
-    epochs: int,
+    config: TrainingConfig,
     device: torch.device,
     **results: Any,
 ) -> Record:
@@ -318,7 +320,7 @@ def completed(
         kind: The record of its command.
         splits: What it trained on.
         plans: Who was to be trained.
-        epochs: How many.
+        config: What was asked.
         device: Where.
         results: The fields that only this kind of record has.
 
@@ -334,7 +336,8 @@ def completed(
         train_images=splits.train.count,
         val_images=splits.validation.count,
         test_images=splits.test.count,
-        epochs=epochs,
+        epochs=config.epochs,
+        initial_weights=None if config.initial_weights is None else str(config.initial_weights),
         seconds=run.seconds,
         diverged=read_diverged(run, plans),
         environment=read_environment(accelerator=accelerator_name(device)),

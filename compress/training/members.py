@@ -1,4 +1,4 @@
-"""The networks a teacher consists of, as files."""
+"""Trained networks as files: those a teacher consists of, those that students begin with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from compress.models.weights import WeightsHeader, complete, instantiate, load
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a teacher; its weights stay in their file until they are needed.
+    """A trained network; its weights stay in their file until they are needed.
 
     Attributes:
         name: Model name.
@@ -38,7 +38,7 @@ class Member:
 def read_member(
     path: Path, options: Mapping[str, Scalar], splits: Splits, *, source: str, foreign: bool
 ) -> Member:
-    """Read a teacher's weights and check that it can teach these images.
+    """Read a network's weights and check that it knows the classes of these images.
 
     Args:
         path: The weights file.

@@ -1,6 +1,6 @@
 """A run's training from its plans to its files: in groups, saved and resumed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from compress.training.groups import Begun, Group, groups_to_train, waiting_file
 from compress.training.inputs import TrainingImages
 from compress.training.learner import Learner
 from compress.training.loop import Position, Source, run_epochs
+from compress.training.members import Member
 from compress.training.memory import SMALLER, shortage_explained
 from compress.training.results import (
     Finished,
@@ -78,6 +79,7 @@ def train_students(
     schedule: Schedule,
     source_of: Callable[[TrainingImages], Source],
     place: Workplace,
+    initial: Mapping[str, Member] | None = None,
 ) -> list[Finished]:
     """Train every plan, in groups, resuming what is there; write weights and predictions.
 
@@ -88,6 +90,7 @@ def train_students(
         schedule: What they share.
         source_of: Makes the source of soft labels from the training images.
         place: Where to compute; `stop` ends the training after an epoch.
+        initial: Weights to begin with, by label; who has none begins with those its seed draws.
 
     Returns:
         One entry per plan that was trained to its end, in their order; `read_diverged` tells of the
@@ -116,6 +119,7 @@ def train_students(
     log = list(begun.log)
     hopes = {plan.label for plan in plans if plan.role == "student"} or {p.label for p in plans}
     hopes -= begun.diverged | {row.label for row in read_diverged(run, plans)}
+    begins = initial or {}
     size = schedule.group or len(plans)
     groups = groups_to_train(run, plans, begun, size=size, world=world)
     before = (len(plans) - sum(len(group.plans) for group in groups)) // size
@@ -134,7 +138,7 @@ def train_students(
         who = labels[0] if len(labels) == 1 else f"training {len(labels)} students at once"
         with shortage_explained(who, SMALLER, fewer=_fewer(run, labels)):
             log = _train_group(
-                run, splits, group, schedule, images, source, log, place, hopes, heading
+                run, splits, group, schedule, images, source, log, place, hopes, heading, begins
             )
     if not world.main:
         return []
@@ -155,6 +159,7 @@ def _train_group(
     place: Workplace,
     hopes: set[str],
     heading: str,
+    begins: Mapping[str, Member],
 ) -> list[EpochRecord]:
     """Train students side by side to their end.
 
@@ -169,14 +174,17 @@ def _train_group(
         place: Where to compute; `stop` ends the training after an epoch.
         hopes: Labels of all groups' students, who diverges is removed; without any nobody trains.
         heading: Shown before each epoch; empty where all train at once.
+        begins: Weights to begin with, by label.
 
     Returns:
         The log with this group's epochs.
     """
     world = place.world
-    plans = group.plans
-    learners = [build_learner(run, splits, plan, schedule, source, place) for plan in plans]
-    by_label = {plan.label: plan for plan in plans}
+    learners = [
+        build_learner(run, splits, plan, schedule, source, place, begins.get(plan.label))
+        for plan in group.plans
+    ]
+    by_label = {plan.label: plan for plan in group.plans}
     position = Position(log=list(log))
     if group.checkpoint is not None:
         position = replace(_taken_up(learners, run.folder / group.checkpoint), log=list(log))

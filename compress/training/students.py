@@ -27,6 +27,7 @@ from compress.training.formats import (
 from compress.training.inputs import Normalize, as_tensor
 from compress.training.learner import Learner
 from compress.training.loop import Source
+from compress.training.members import Member, network_of
 from compress.training.memory import NothingFitsError, largest_fitting, ran_out, step_failed
 from compress.training.objective import Objective, Term
 from compress.training.schedule import Schedule
@@ -40,16 +41,29 @@ def build_learner(
     schedule: Schedule,
     source: Source,
     place: Workplace,
+    begins_with: Member | None = None,
 ) -> Learner:
     """Build one student with its losses, in the format this machine runs it fastest in.
+
+    Args:
+        run: Keeps the format.
+        splits: The data.
+        plan: Model, losses and optimisation.
+        schedule: What all students of the run share.
+        source: The teacher, or nobody.
+        place: Where to compute.
+        begins_with: Weights of the same model; None leaves those that its seed drew.
 
     Raises:
         MachineError: A training step does not fit into memory in any format, or BatchNorm is to be
             synchronised on a CPU.
         ConfigError: A loss needs a teacher and there is none.
+        InputError: The file of the weights it begins with changed or is gone.
     """
     torch.manual_seed(plan.seed)
     model = _build(plan, splits)
+    if begins_with is not None:
+        model.load_state_dict(network_of(begins_with, splits).state_dict())
     objective = _objective(plan, model, splits, source)
     name = f"format of {plan.model}"
 

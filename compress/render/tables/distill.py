@@ -77,9 +77,10 @@ def images_and_epochs(record: TrainingRecord) -> str:
     """How many images of each kind, and how often they were swept over."""
     more = record.unlabelled_images if isinstance(record, DistillRecord) else 0
     unlabelled = f" and {more:,} unlabelled" if more else ""
+    begun = f" from the weights of {record.initial_weights}" if record.initial_weights else ""
     return (
         f"{record.train_images:,} training{unlabelled}, {record.val_images:,} validation, "
-        f"{record.test_images:,} test images; {record.epochs} epochs"
+        f"{record.test_images:,} test images; {record.epochs} epochs{begun}"
     )
 
 
