@@ -65,6 +65,7 @@ class Item:
         needs: Items whose records the flags or the teacher depend on.
         outside: Whether the published ResNet-56 teaches.
         members: Item whose students teach together.
+        begins_with: Item whose students are taught on, each by its label.
         epochs: Instead of the recipe's.
         cpu_epochs: On a CPU, so many epochs instead of the recipe's.
         gpu: Left out without a GPU unless it is named.
@@ -77,6 +78,7 @@ class Item:
     needs: tuple[str, ...] = ()
     outside: bool = False
     members: str | None = None
+    begins_with: str | None = None
     epochs: int | None = None
     cpu_epochs: int | None = None
     gpu: bool = False
@@ -86,6 +88,11 @@ class Item:
     def recipe(self) -> str:
         """The recipe it starts from."""
         return self.of or self.name
+
+    @property
+    def follows(self) -> str | None:
+        """The item whose students it takes up, as teachers or to teach them on."""
+        return self.members or self.begins_with
 
     @property
     def own_teacher(self) -> bool:
@@ -155,6 +162,12 @@ ITEMS = (
         flags=the_winner_once,
         needs=("cifar10-small-cnn-seeds", "cifar10-small-cnn-long-gentle"),
         members="cifar10-small-cnn-long-gentle",
+    ),
+    Item(
+        "cifar10-small-cnn-refined",
+        needs=("cifar10-small-cnn-long-gentle",),
+        outside=True,
+        begins_with="cifar10-small-cnn-long-gentle",
     ),
     Item("cifar10-small-cnn-averaged", outside=True),
     Item("cifar10-small-cnn-unlabelled", outside=True),

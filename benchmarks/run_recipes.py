@@ -102,15 +102,15 @@ def read_records(places: Places) -> dict[str, RecipeRecord]:
 
 
 def lacks_members(item: Item, places: Places) -> bool:
-    """Whether the students that teach an item are not here: a record of them cannot teach."""
-    return item.members is not None and not is_complete(places.runs / item.members)
+    """Whether the students that an item takes up are not here: their record does not do."""
+    return item.follows is not None and not is_complete(places.runs / item.follows)
 
 
 def pupils(item: Item, changes: Sequence[str], records: Records, places: Places) -> list[str]:
-    """The items left to be taught by the students of an item's run, where that is not complete."""
+    """The items left that take up the students of an item's run, where that is not complete."""
     if item.record_name(changes) != item.name or is_complete(places.runs / item.name):
         return []
-    return [one.name for one in ITEMS if one.members == item.name and one.name not in records]
+    return [one.name for one in ITEMS if one.follows == item.name and one.name not in records]
 
 
 def is_done(item: Item, changes: Sequence[str], records: Records, places: Places) -> bool:
@@ -163,6 +163,8 @@ def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
         steps.append(Step(train, own))
         teacher = str(own)
     distill = ["distill", "--recipe", item.recipe, "--teacher", teacher, *changes]
+    if item.begins_with:
+        distill += ["--initial-weights", str(places.runs / item.begins_with)]
     return [*steps, Step([*distill, "--run-dir", str(folder)], folder)]
 
 
@@ -268,7 +270,7 @@ def show(items: Sequence[Item], places: Places, *, gpu: bool, epochs: int | None
             print(f"done   {item.record_name(changes)}")
             continue
         if lacks_members(item, places):
-            print(f"later  {item.name}: after {item.members}, whose run is not complete here")
+            print(f"later  {item.name}: after {item.follows}, whose run is not complete here")
             continue
         try:
             steps = steps_of(item, changes, places)

@@ -16,6 +16,7 @@ from compress.config.distill import DistillConfig, plan_students
 from compress.records.recipe import RecipeRecord
 from compress.stages.distill import check_plans
 from tests.fake_recipes import DIST, DKD, KD, recipe_record
+from tests.fake_run import make_run
 from tests.scripts import load_script
 
 
@@ -166,3 +167,24 @@ def test_a_kept_command_names_no_place_of_this_machine(script: Any, places: Any)
         "resnet56-cifar10.safetensors:model=resnet56,normalization=imagenet",
         *("--run-dir", "runs/cifar10-small-cnn"),
     ]
+
+
+def test_students_are_taught_on_from_the_run_of_the_item_before(script: Any, places: Any) -> None:
+    by_name = {item.name: item for item in script.ITEMS}
+    refined, before = by_name["cifar10-small-cnn-refined"], "cifar10-small-cnn-long-gentle"
+    assert script.lacks_members(refined, places)
+    assert script.pupils(by_name[before], [], {}, places) == [
+        "cifar10-small-cnn-to-one",
+        refined.name,
+    ]
+    assert script.pupils(by_name[before], [], {refined.name: None}, places) == [
+        "cifar10-small-cnn-to-one"
+    ]
+    make_run(places.runs / before, predictions=False)
+    assert not script.lacks_members(refined, places)
+    (step,) = script.steps_of(refined, [], places)
+    assert shlex.split(script.shown(step.arguments, places))[6:] == [
+        *("--initial-weights", f"runs/{before}"),
+        *("--run-dir", f"runs/{refined.name}"),
+    ]
+    assert refined.outside

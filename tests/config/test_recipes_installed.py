@@ -72,6 +72,7 @@ def test_the_recipes_of_the_project_are_there() -> None:
         *("cifar10-two-block-cnn", "cifar10-two-block-cnn-long"),
         *("cifar10-small-cnn-long", "cifar10-small-cnn-long-kd", "cifar10-small-cnn-long-gentle"),
         *("cifar10-small-cnn-unlabelled", "cifar10-small-cnn-averaged"),
+        "cifar10-small-cnn-refined",
     }
     assert set(NAMES) == origins | questions | {"digits", "cifar10", "cifar100"}
 
@@ -114,6 +115,7 @@ def test_the_origins_figures_and_the_targets_are_those_of_the_project() -> None:
         "cifar10-small-cnn-long-gentle": {"student": 0.923, "seeds": 3},
         "cifar10-small-cnn-unlabelled": {"student": 0.923, "seeds": 3},
         "cifar10-small-cnn-averaged": {"student": 0.923, "seeds": 3},
+        "cifar10-small-cnn-refined": {"student": 0.923, "seeds": 3},
         "cifar100": {"student": 0.71, "seeds": 1},
     }
     beaten = [name for about in abouts.values() for name in about.to_beat]
