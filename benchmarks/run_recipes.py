@@ -8,10 +8,10 @@ Each item is a teacher (trained by `compress train`, where it does not come from
 or by itself when its minutes are spent. What is complete is not run again with the same flags. It
 is written to benchmarks/records/NAME.json, its curves to NAME.png beside it, with other epochs than
 the item's own to a name that ends in them; docs/results.md is made from these files by
-docs/make_results.py. An item whose students teach another one is run again where its record is here
-and its run is not, until the other has its record, too. The published ResNet-56 is taken from
-$COMPRESS_TEACHERS. One training at a time, and nothing beside it: what a killed script left at work
-in an item's run is waited for.
+docs/make_results.py. An item whose students another one takes up, as teachers or to teach them on,
+is run again where its record is here and its run is not, until the other has its record, too. The
+published ResNet-56 is taken from $COMPRESS_TEACHERS. One training at a time, and nothing beside it:
+what a killed script left at work in an item's run is waited for.
 """
 
 import argparse
@@ -170,7 +170,10 @@ def steps_of(item: Item, changes: Sequence[str], places: Places) -> list[Step]:
 
 def shown(arguments: Sequence[str], places: Places) -> str:
     """A command as others can run it: without the places of this machine."""
-    text = shlex.join(["compress", *arguments])
+    return _without_places(shlex.join(["compress", *arguments]), places)
+
+
+def _without_places(text: str, places: Places) -> str:
     for folder, name in ((places.runs, "runs"), (places.teachers, "")):
         if folder is not None:
             text = text.replace(f"{folder}/", f"{name}/" if name else "")
@@ -189,12 +192,15 @@ def state_of(folder: Path) -> str:
     return f"{manifest.status}, epoch {max(done, default=0)} of {manifest.config['epochs']}"
 
 
-def result_of(item: Item, changes: Sequence[str], folder: Path) -> DistillRecord:
+def result_of(item: Item, changes: Sequence[str], folder: Path, places: Places) -> DistillRecord:
     """The record of a complete run, with averages where they are asked for.
 
-    A run that was made without them does not keep them.
+    A run that was made without them does not keep them. Places of this machine are left out.
     """
     result = DistillRecord.read(folder / RECORD)
+    if result.initial_weights is not None:
+        begun = _without_places(result.initial_weights, places)
+        result = result.model_copy(update={"initial_weights": begun})
     if "--ensemble" in changes or recipes.load(item.recipe)["distill"].get("ensemble"):
         return with_averages(result, folder, Silent())
     return result
@@ -243,7 +249,7 @@ def run_item(
         changes=shlex.join(changes),
         commands=tuple(shown(step.arguments, places) for step in steps),
         teacher=TrainRecord.read(steps[0].folder / RECORD) if len(steps) > 1 else None,
-        result=result_of(item, changes, steps[-1].folder),
+        result=result_of(item, changes, steps[-1].folder, places),
         remark=remark,
     )
     write_text(places.records / f"{record.name}.json", record.to_json())

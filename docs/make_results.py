@@ -22,6 +22,7 @@ from compress.render.numbers import (
 )
 from compress.render.tables.distill import (
     LESSONS,
+    begun,
     chance,
     images_and_epochs,
     judged_gains,
@@ -247,7 +248,8 @@ def section(record: RecipeRecord, header: Header | None) -> list[str]:
     if result.summary:
         heads = ("over seeds", "n", "test top-1", "last epoch", "KD gain")
         lines += table(heads, headlines(result))
-    caveat = [part for line in chance(judged_gains(result)) for part in (line, "")]
+    said = [*chance(judged_gains(result)), *begun(result)]
+    caveat = [part for line in said for part in (line, "")]
     return [*lines, *_details(record), *caveat, *_ensembles(result.ensembles)]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Literal, get_args
 
@@ -115,8 +116,15 @@ def rows(
                 if value is not None:
                     link = f"[{record.name}](#{record.name})"
                     said = verdict(aim, value, record, header)
-                    found.append((link, *figures, value.text, said))
+                    found.append((link, *figures, value.text + _begun(record.result, aim), said))
     return found
+
+
+def _begun(result: DistillRecord, aim: Aim) -> str:
+    """Whose weights the students of a figure began with, if anybody's."""
+    if result.initial_weights is None or aim.kind == "teacher":
+        return ""
+    return f"; begun with {Path(result.initial_weights).name}"
 
 
 def aims(about: About, records: Sequence[RecipeRecord], headers: Mapping[str, Header]) -> list[Aim]:

@@ -28,7 +28,8 @@ InitialWeights = Annotated[
         "--initial-weights",
         metavar="REF[:option=value,…]",
         help="Weights to begin with: a run, whose model of the same label is taken, "
-        "RUN:student=LABEL, or a weights file [default: the recipe's, else drawn by the seed].",
+        "RUN:student=LABEL, or a weights file; none draws them by the seed "
+        "[default: the recipe's, else none].",
         rich_help_panel=MODELS,
     ),
 ]

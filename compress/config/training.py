@@ -13,6 +13,8 @@ from compress.errors import ConfigError
 Positive = Annotated[float, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+NONE = "none"
+"""Initial weights that are not there, where a recipe names some."""
 READ_BY = {
     "warmup_epochs": ("cosine", "multi-step"),
     "milestones": ("multi-step",),
@@ -79,7 +81,7 @@ class TrainingConfig(Optimization):
         views: Number of views; epoch e uses view e mod views. None is one per epoch.
         augmentation: What a view does to each image.
         initial_weights: Weights the models begin with: a run, whose model of the same label is
-            taken, `RUN:student=LABEL`, or a weights file. None draws them by the seed.
+            taken, `RUN:student=LABEL`, or a weights file. `none` draws them by the seed.
         normalization: What the models trained here subtract from the images and divide them by:
             `data` is what is measured on the training images; else a name such as `imagenet`.
         epochs: Sweeps over the training images.
@@ -140,6 +142,8 @@ class TrainingConfig(Optimization):
     @field_validator("initial_weights", mode="before")
     @classmethod
     def _parse_initial_weights(cls, value: Any) -> Any:
+        if value == NONE:  # against a recipe's
+            return None
         return Reference.parse(value) if isinstance(value, str) else value
 
     @field_validator("seeds")

@@ -69,6 +69,11 @@ class RunManifest(Document):
         data = self.inputs.get(DATA)
         return None if data is None else data.sha256
 
+    def beginning(self, label: str) -> dict[str, Any]:
+        """What is noted of the weights that a model began with; empty where its seed drew them."""
+        noted: dict[str, Any] = self.choices.get(INITIAL, {}).get(label, {})
+        return noted
+
     @property
     def labels(self) -> list[str]:
         """The models whose weights it holds, by name, once it is complete."""

@@ -50,6 +50,8 @@ class TrainingRecord(Document):
         test_images: Their number.
         epochs: Trained.
         initial_weights: Whose weights the models began with, as asked; None is nobody's.
+        initial_foreign: Whether these may know the validation images.
+        initial_shared: Whether a student and its control began with the same.
         seconds: The whole run, all sessions together.
         diverged: Models that are missing among the rows; older records have none.
         environment: The machine that finished it.
@@ -62,6 +64,8 @@ class TrainingRecord(Document):
     test_images: int
     epochs: int
     initial_weights: str | None = None
+    initial_foreign: bool = False
+    initial_shared: bool = False
     seconds: float
     diverged: tuple[DivergedRow, ...] = ()
     environment: Environment

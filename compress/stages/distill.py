@@ -17,6 +17,7 @@ from compress.stages.distill_rows import compare, teacher_row
 from compress.stages.distill_teacher import TeacherSearch, check_live
 from compress.stages.ensembles import average, check_ensemble, with_averages
 from compress.stages.initial import begins_with
+from compress.stages.last_run import last_named
 from compress.stages.lessons import late_ramps, lessons_of
 from compress.stages.networks import check_networks, check_pairs
 from compress.stages.summarize import gains_by_image, summarize
@@ -109,7 +110,7 @@ def distill(
         CompressError: Bad input, a machine that lacks something, a loss that is not finite, or an
             interruption; each kind has its exit code.
     """
-    config = resumed(taught_by.last_named(config, _what(config)), flags or {}, "distill")
+    config = resumed(last_named(config, _what(config), "distill"), flags or {}, "distill")
     plans = plan_students(config)
     check_plans(config, plans)
     name, folder = run_folder(config, _what(config))
@@ -134,7 +135,7 @@ def distill(
         splits = with_unlabelled(load_splits(config, progress), config, progress)
         pin_data(run, splits, config, world)
         check_batch(config.batch_size, images=splits.swept, world=world)
-        begins = begins_with(run, config, plans, splits, progress)
+        begins = world.from_main(lambda: begins_with(run, config, plans, splits, progress))
         world.from_main(lambda: check_networks(run, splits, plans))
         lessons = lessons_of(plans)
         schedule = schedule_of(config, group=config.group)

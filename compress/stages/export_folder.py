@@ -24,7 +24,7 @@ from compress.measure import golden as answers
 from compress.measure.artifact import GOLDEN, LABELS, MANIFEST, MODEL_FILES
 from compress.records.artifact import ArtifactFile, ArtifactManifest
 from compress.records.model_card import ModelCard, Precision
-from compress.records.run import UNLABELLED, InputRecord
+from compress.records.run import INITIAL, UNLABELLED
 from compress.stages.export_fidelity import evenly
 from compress.stages.export_forms import Forms
 from compress.stages.export_readme import readme
@@ -276,6 +276,8 @@ def write_artifact(
         parents[split] = images.sha256
     if source.unlabelled is not None:
         parents[UNLABELLED] = source.unlabelled.sha256
+    if source.initial is not None:
+        parents[INITIAL] = source.initial.sha256
     manifest = ArtifactManifest(
         label=source.label,
         role=source.role,
@@ -289,7 +291,7 @@ def write_artifact(
         providers=tuple(forms.providers),
         tools={name: version for name in TOOLS if (version := version_of(name))},
         licence=source.licence,
-        data_note=_data_note(card, source.unlabelled),
+        data_note=_data_note(card, source),
     )
     write_text(folder / README, readme(manifest))
     files = {**files, README: _entry(folder / README, "readme")}
@@ -298,19 +300,22 @@ def write_artifact(
     return manifest
 
 
-def _data_note(card: ModelCard, unlabelled: InputRecord | None) -> str:
+def _data_note(card: ModelCard, source: Source) -> str:
     """What is known of the data; a folder may be called as a data set is.
 
     Args:
         card: Names the data.
-        unlabelled: What was trained on besides.
+        source: Knows what was trained on besides, and what it began with.
     """
     note = _known_of(str(card.dataset), named=card.dataset_kind != "folder")
-    if unlabelled is None:
-        return note
-    name = data_name(unlabelled.source)
-    more = _known_of(name, named=unlabelled.source in DATA_NOTES)
-    return f"{note}; besides, without labels: {more}"
+    if source.unlabelled is not None:
+        name = data_name(source.unlabelled.source)
+        more = _known_of(name, named=source.unlabelled.source in DATA_NOTES)
+        note += f"; besides, without labels: {more}"
+    if source.initial is not None:
+        begun = Path(source.initial.source).name
+        note += f"; begun with the weights {begun}, and what these had learned from"
+    return note
 
 
 def _known_of(name: str, *, named: bool) -> str:

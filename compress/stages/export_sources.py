@@ -51,6 +51,7 @@ class Source:
         data_kind: Whether its images are a data set with a name, or a folder of the user's.
         unlabelled: The images without labels that it was trained on besides; None where there were
             none, or nothing tells.
+        initial: The weights it began with; None where its seed drew them, or nothing tells.
     """
 
     label: str
@@ -63,6 +64,7 @@ class Source:
     licence: str
     data_kind: DataKind = "named"
     unlabelled: InputRecord | None = None
+    initial: InputRecord | None = None
 
     @property
     def architecture(self) -> str:
@@ -166,10 +168,9 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
     splits = _run_splits(folder, manifest, config, progress)
     kind = _data_kind(_data_name(config, manifest, folder))
     run_sha256 = sha256_file(folder / MANIFEST)
-    begun = manifest.choices.get(INITIAL, {})
     sources = []
     for label in labels:
-        foreign = bool(begun.get(label, {}).get("options"))
+        licence_open = manifest.beginning(label).get("licence_open", False)
         path = checked_file(folder, manifest, f"students/{label}.safetensors")
         source = _source(
             [weights.load(path, {})],
@@ -178,9 +179,10 @@ def _from_run(folder: Path, config: ExportConfig, progress: Progress) -> Found:
             role=roles[label],
             run=manifest.id,
             run_sha256=run_sha256,
-            licence=UNKNOWN_LICENCE if foreign else OWN_LICENCE,
+            licence=UNKNOWN_LICENCE if licence_open else OWN_LICENCE,
             data_kind=kind,
             unlabelled=manifest.inputs.get(UNLABELLED),
+            initial=manifest.inputs.get(f"{INITIAL} of {label}"),
         )
         sources.append(source)
     if config.teacher and manifest.command == "distill":
@@ -327,6 +329,7 @@ def _source(
     licence: str,
     data_kind: DataKind = "named",
     unlabelled: InputRecord | None = None,
+    initial: InputRecord | None = None,
 ) -> Source:
     size = splits.image_size
     digests = [member.sha256 for member in members]
@@ -343,4 +346,5 @@ def _source(
         licence=licence,
         data_kind=data_kind,
         unlabelled=unlabelled,
+        initial=initial,
     )

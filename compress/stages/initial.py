@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from compress.config.distill import StudentPlan
 from compress.config.specs import WEIGHT_FILES, Reference, Scalar
@@ -13,11 +14,14 @@ from compress.models import registry as models
 from compress.models.pretrained import IMAGENET
 from compress.progress import Progress
 from compress.records.run import INITIAL, RunManifest
-from compress.runs import LAST, Run, checked_file, complete_run, find_run, is_run
+from compress.runs import Run, checked_file, complete_run, find_run, is_run
 from compress.stages.teaching import pinned, same_split, unpinned
+from compress.training.groups import Begun
 from compress.training.members import Member, read_member
 from compress.training.results import unfinished
 
+LICENCE_OPEN = "licence_open"
+"""Noted with the weights: whether they come from weights whose licence is not known."""
 HAIR = 0.01
 """Difference of two means or deviations of pixels, on a scale of 0 to 1, that does not matter."""
 
@@ -29,16 +33,17 @@ def begins_with(
     splits: Splits,
     progress: Progress,
 ) -> dict[str, Member]:
-    """The weights that each model still to be trained begins with, by label; empty without any.
+    """The weights that each model still to be begun begins with, by label; empty without any.
 
-    They are pinned: a run that goes on needs those it began with.
+    They are pinned: a run that goes on begins the others with those of its start, too. What stands
+    in a checkpoint needs them no more.
 
     Args:
         run: Held open; has the files of the models trained so far.
         config: Names the weights.
         plans: All models of the run.
         splits: The data.
-        progress: Told where the weights come from outside.
+        progress: Told what is to be known of the weights.
 
     Raises:
         ConfigError: Nothing of that name, a run has no model of a label, weights are of another
@@ -50,22 +55,34 @@ def begins_with(
     if reference is None:
         return {}
 
-    def find() -> dict[str, object]:
+    def find() -> dict[str, dict[str, Any]]:
         found = {plan.label: _found(reference, plan, splits, run.folder) for plan in plans}
         for plan in plans:
-            _check(found[plan.label], plan, splits)
-        if len({one.sha256 for one in found.values()}) < len({plan.seed for plan in plans}):
+            _check(found[plan.label][0], plan, splits)
+        if len({one.sha256 for one, _ in found.values()}) < len({plan.seed for plan in plans}):
             raise ConfigError(
                 f"--initial-weights {reference} gives several seeds one beginning: they would "
                 "hardly differ",
                 hint="use one --seed, or a run whose models have the labels of these",
             )
-        return {label: pinned([one])[0] for label, one in found.items()}
+        return {
+            label: {**pinned([one])[0], LICENCE_OPEN: licence_open}
+            for label, (one, licence_open) in found.items()
+        }
 
     pins = run.choose(INITIAL, find)
+    taken_up = _taken_up(run)
     begun = {}
     for plan in unfinished(run, plans):
-        member = unpinned([pins[plan.label]], run.folder, splits, what=INITIAL)[0]
+        if plan.label in taken_up:
+            continue
+        pin = {key: value for key, value in pins[plan.label].items() if key != LICENCE_OPEN}
+        if not seen_from(run.folder, pin["path"]).is_file():
+            raise InputError(
+                f"{pin['path']}, with whose weights {run.folder} begins {plan.label}, is gone",
+                hint="bring it back, or begin anew with --restart",
+            )
+        member = unpinned([pin], run.folder, splits, what=INITIAL)[0]
         run.pin(f"{INITIAL} of {plan.label}", member.source, member.sha256)
         begun[plan.label] = member
     if any(member.foreign for member in begun.values()):
@@ -79,6 +96,32 @@ def begins_with(
             "to get used to these"
         )
     return begun
+
+
+def described(
+    manifest: RunManifest, config: TrainingConfig, plans: Sequence[StudentPlan]
+) -> dict[str, Any]:
+    """What a record says of the weights a run began with.
+
+    Args:
+        manifest: Of the run.
+        config: What was asked.
+        plans: Its models.
+
+    Returns:
+        Fields of a `TrainingRecord`.
+    """
+    if config.initial_weights is None:
+        return {}
+    sha256 = {plan.label: manifest.beginning(plan.label).get("sha256") for plan in plans}
+    taught = {sha256[plan.label] for plan in plans if plan.role == "student"}
+    return {
+        "initial_weights": str(config.initial_weights),
+        "initial_foreign": any(manifest.beginning(label).get("foreign") for label in sha256),
+        "initial_shared": any(
+            sha256[plan.label] in taught for plan in plans if plan.role == "control"
+        ),
+    }
 
 
 def check_finished(folder: Path, manifest: RunManifest) -> None:
@@ -96,15 +139,31 @@ def check_finished(folder: Path, manifest: RunManifest) -> None:
             )
 
 
-def _found(reference: Reference, plan: StudentPlan, splits: Splits, besides: Path) -> Member:
-    """The weights that one model begins with."""
+def _taken_up(run: Run) -> frozenset[str]:
+    """The models that go on from a checkpoint of the run."""
+    begun = Begun.read(run.folder)
+    latest = () if begun.latest is None else (begun.latest,)
+    return frozenset().union(*(one.labels for one in (*latest, *begun.waiting)))
+
+
+def _found(
+    reference: Reference, plan: StudentPlan, splits: Splits, own: Path
+) -> tuple[Member, bool]:
+    """The weights that one model begins with, and whether their licence is unknown.
+
+    Args:
+        reference: As asked.
+        plan: The model.
+        splits: The data.
+        own: The directory of the run being made.
+    """
     target, options = reference.target, reference.options
     if is_run(target):
-        folder = find_run(target, besides=besides)
-        if target == LAST:
+        folder = find_run(target)
+        if folder.resolve() == own.resolve():
             raise ConfigError(
-                f"--initial-weights {LAST} would be other weights after every run",
-                hint=f"name the run: {folder}",
+                f"--initial-weights {target} is the run that is being made",
+                hint="name another, or use another --run-dir",
             )
         manifest = complete_run(folder)
         if unknown := sorted(options.keys() - {"student"}):
@@ -114,23 +173,32 @@ def _found(reference: Reference, plan: StudentPlan, splits: Splits, besides: Pat
             )
         label = str(options.get("student", plan.label))
         if label not in manifest.labels:
-            one = f"{target}:student={manifest.labels[0]}"
             raise ConfigError(
                 f"--initial-weights: run {folder} has no model {label}",
-                hint=f"it has {', '.join(manifest.labels)}; {one} begins all with that one",
+                hint=f"it has {', '.join(manifest.labels)}; with {target}:student=LABEL all models "
+                "of one seed begin with one of them",
             )
-        return read_member(
+        before = manifest.beginning(label)
+        member = read_member(
             checked_file(folder, manifest, f"students/{label}.safetensors"),
             {},
             splits,
             source=f"{target}:student={label}",
-            foreign=not same_split(manifest, splits),
+            foreign=not same_split(manifest, splits) or before.get("foreign", False),
+        )
+        return member, before.get(LICENCE_OPEN, False)
+    if target.endswith(".onnx"):
+        raise ConfigError(
+            f"--initial-weights: {target} is an ONNX artifact, which cannot be trained",
+            hint="give the run or the weights it was exported from",
         )
     if target.endswith(WEIGHT_FILES) or Path(target).is_file():
-        return read_member(Path(target), options, splits, source=target, foreign=True)
+        member = read_member(Path(target), options, splits, source=target, foreign=True)
+        return member, bool(options)
     raise InputError(
         f"no initial weights {target!r}: neither a run nor a weights file",
-        hint="`compress list runs` shows the runs",
+        hint="`compress list runs` shows the runs; --initial-weights none begins without, where a "
+        "recipe names some",
     )
 
 

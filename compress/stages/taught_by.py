@@ -11,54 +11,18 @@ from compress.records.run import InputRecord, RunManifest
 from compress.records.soft_labels import TeacherDescription
 from compress.records.train import TrainRecord
 from compress.runs import (
-    LAST,
     RECORD,
     Run,
-    all_runs,
     checked_file,
     complete_run,
-    find_run,
     read_manifest,
 )
 from compress.stages.stored_teacher import stored_for
-from compress.stages.training_run import named_folder, run_folder
 
 TEACHER = "teacher"
 """Names the teacher among a run's inputs and choices."""
 STORED = "soft labels"
 """Names the store among a run's choices, and in older runs the teacher whose labels it holds."""
-
-
-def last_named(config: DistillConfig, what: str) -> DistillConfig:
-    """The configuration with a run's folder in place of the `last` of `--teacher`.
-
-    So another newest run is another teacher and another run. `last` is the newest run besides the
-    one the command makes: where the newest is what it makes of the one before, it was given before.
-
-    Args:
-        config: As asked, before a run is looked for.
-        what: The students, as in the run's id.
-
-    Raises:
-        InputError: There is no run, or none that `--resume` names.
-    """
-    if all(reference.target != LAST for reference in config.teacher):
-        return config
-
-    def taking(folder: Path) -> DistillConfig:
-        teacher = tuple(
-            one.model_copy(update={"target": str(folder)}) if one.target == LAST else one
-            for one in config.teacher
-        )
-        return config.model_copy(update={"teacher": teacher})
-
-    own = named_folder(config, "distill")
-    newest = find_run(LAST, besides=own)
-    if own is None:
-        for older in all_runs()[1:2]:
-            made = run_folder(taking(older), what)[1]
-            newest = older if made.resolve() == newest.resolve() else newest
-    return taking(newest)
 
 
 def named(manifest: RunManifest) -> bool:

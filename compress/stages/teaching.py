@@ -165,14 +165,14 @@ def _by_model_name(
 def _from_run(folder: Path, reference: Reference, splits: Splits) -> list[Member]:
     """The weights of a run: one model, or with `students=all` every student of it."""
     manifest = complete_run(folder)
-    foreign = not same_split(manifest, splits)
+    elsewhere = not same_split(manifest, splits)
     return [
         read_member(
             checked_file(folder, manifest, f"students/{label}.safetensors"),
             {},
             splits,
             source=f"{reference.target}:student={label}" if reference.options else reference.target,
-            foreign=foreign,
+            foreign=elsewhere or manifest.beginning(label).get("foreign", False),
         )
         for label in _chosen(folder, manifest, reference)
     ]

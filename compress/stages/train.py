@@ -11,6 +11,7 @@ from compress.progress import Progress, Silent
 from compress.records.train import TrainRecord
 from compress.runs import opened
 from compress.stages.initial import begins_with
+from compress.stages.last_run import last_named
 from compress.stages.networks import check_networks
 from compress.stages.summarize import summarize
 from compress.stages.training_data import load_splits, normalised
@@ -75,7 +76,7 @@ def train(
         CompressError: Bad input, a machine that lacks something, a loss that is not finite, or an
             interruption; each kind has its exit code.
     """
-    config = resumed(config, flags or {}, "train")
+    config = resumed(last_named(config, config.model.name, "train"), flags or {}, "train")
     models.resolve_options(
         config.model.name, image_size=config.image_size or 32, options=config.model.options
     )
@@ -95,7 +96,7 @@ def train(
         progress.note(f"run {folder} on {accelerator_name(device) or device}")
         splits = load_splits(config, progress) if images is None else normalised(images, config)
         pin_data(run, splits, config, world)
-        begins = begins_with(run, config, plans, splits, progress)
+        begins = world.from_main(lambda: begins_with(run, config, plans, splits, progress))
         world.from_main(lambda: check_networks(run, splits, plans))
         finished = train_students(
             run,

@@ -337,10 +337,10 @@ def completed(
         val_images=splits.validation.count,
         test_images=splits.test.count,
         epochs=config.epochs,
-        initial_weights=None if config.initial_weights is None else str(config.initial_weights),
         seconds=run.seconds,
         diverged=read_diverged(run, plans),
         environment=read_environment(accelerator=accelerator_name(device)),
+        **initial.described(run.manifest, config, plans),
         **results,
     )
     write_text(run.folder / RECORD, record.to_json())

@@ -181,7 +181,16 @@ def _train_group(
     """
     world = place.world
     learners = [
-        build_learner(run, splits, plan, schedule, source, place, begins.get(plan.label))
+        build_learner(
+            run,
+            splits,
+            plan,
+            schedule,
+            source,
+            place,
+            # where a checkpoint has the weights, those at the beginning may be gone
+            begins.get(plan.label) if group.checkpoint is None else None,
+        )
         for plan in group.plans
     ]
     by_label = {plan.label: plan for plan in group.plans}

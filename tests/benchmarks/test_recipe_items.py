@@ -16,7 +16,7 @@ from compress.config.distill import DistillConfig, plan_students
 from compress.records.recipe import RecipeRecord
 from compress.stages.distill import check_plans
 from tests.fake_recipes import DIST, DKD, KD, recipe_record
-from tests.fake_run import make_run
+from tests.fake_run import make_run, record, student
 from tests.scripts import load_script
 
 
@@ -188,3 +188,12 @@ def test_students_are_taught_on_from_the_run_of_the_item_before(script: Any, pla
         *("--run-dir", f"runs/{refined.name}"),
     ]
     assert refined.outside
+
+
+def test_a_kept_result_names_no_place_of_this_machine(script: Any, places: Any) -> None:
+    (item,) = [one for one in script.ITEMS if one.name == "cifar10-small-cnn"]
+    places.runs.mkdir()
+    for folder in (places.runs / "first", Path("runs", "first")):
+        written = record([student("small_cnn")], initial_weights=str(folder)).to_json()
+        (places.runs / "record.json").write_text(written)
+        assert script.result_of(item, [], places.runs, places).initial_weights == "runs/first"

@@ -65,6 +65,15 @@ def test_a_section_names_who_was_left_out_and_the_chance_of_many_gains(script: A
     assert not any("chance" in line for line in script.section(kept(), None))
 
 
+def test_what_students_began_with_is_said(script: Any) -> None:
+    begun = kept(initial_weights="runs/first", initial_foreign=True)
+    assert any("; begun with first |" in line for line in script.overview([begun]))
+    section = script.section(begun, None)
+    assert any("epochs from the weights of runs/first;" in line for line in section)
+    assert any("may know the validation images" in line for line in section)
+    assert not any("begun with" in line for line in script.overview([kept()]))
+
+
 def test_a_section_says_where_not_the_best_epoch_was_kept(script: Any) -> None:
     last = tuple(row.model_copy(update={"select": "last"}) for row in ROWS)
     said = "* Top-1 is at the last epoch, whatever its validation top-1."

@@ -41,6 +41,16 @@ def verdicts(script: Any, headers: Mapping[str, Any], *records: RecipeRecord) ->
     return {row[1]: row[-1] for row in script.rows(records, headers)}
 
 
+def test_figures_of_students_say_what_they_began_with(script: Any) -> None:
+    begun = kept(initial_weights="runs/first")
+    texts = [row[-2] for row in script.rows([begun], {"origin": ORIGIN})]
+    assert texts == [
+        "93.39 (92.89-93.86)",
+        "small_cnn-control 79.00 (78.00-80.00); begun with first",
+        "small_cnn 86.00 (85.00-87.00); begun with first",
+    ]
+
+
 def test_an_origins_figures_are_reached_or_missed(script: Any) -> None:
     """The teacher has 93.39."""
     assert script.rows([kept()], {"origin": ORIGIN}) == [

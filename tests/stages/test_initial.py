@@ -100,6 +100,7 @@ def test_one_model_may_be_the_beginning_of_student_and_control(reference: str) -
     for row in record.students:
         assert apart(f"run/students/{row.label}.safetensors", ONE) < 1e-6
     assert ("may know the validation images" in notes.text) == (reference == ONE)
+    assert (record.initial_shared, record.initial_foreign) == (True, reference == ONE)
     assert "normalised otherwise" not in notes.text
 
 
@@ -125,8 +126,26 @@ def test_weights_of_another_split_may_know_the_validation_images() -> None:
     assert "may know the validation images" in notes.text
     assert "normalised otherwise" not in notes.text
     same = Notes()
-    taught_on(same, run_dir="same", epochs=1)
+    record = taught_on(same, run_dir="same", epochs=1)
     assert "may know the validation images" not in same.text
+    assert (record.initial_foreign, record.initial_shared) == (False, False)
+
+
+def test_what_is_to_be_known_of_weights_goes_on_with_those_they_became() -> None:
+    torch.save(load_file(ONE), "elsewhere.pt")
+    alone(f"elsewhere.pt:model={MODEL.replace(':', ',')},normalization=imagenet", run_dir="a")
+    second = alone("a", run_dir="b")
+    assert (second.initial_foreign, second.initial_shared) == (True, False)
+    folder = Path("exported")
+    export(ExportConfig(source=Reference(target="b"), teacher=False, out=folder))
+    manifest = ArtifactManifest.read(folder / "small_cnn" / "manifest.json")
+    assert manifest.licence == "not stated with the weights"
+    begun = read_manifest(Path("b")).inputs["initial weights of small_cnn"]
+    assert manifest.parents["initial weights"] == begun.sha256
+    assert manifest.data_note.endswith(
+        "; begun with the weights a:student=small_cnn, and what these had learned from"
+    )
+    assert alone("none", teacher=["b:student=small_cnn"], run_dir="c").teacher.foreign
 
 
 def test_an_interrupted_run_goes_on_to_the_same_bits_from_any_place(
@@ -143,10 +162,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bits_from_any_place(
 
 def test_a_run_goes_on_with_the_weights_it_began_with_and_no_others() -> None:
     with pytest.raises(Interrupted):
-        taught_on(Disturbed(at_step=14), epochs=3)
+        taught_on(Disturbed(at_step=14), epochs=3, group=1)
     shutil.copyfile(f"{FIRST}/students/small_cnn-s0.safetensors", ONE)
     with pytest.raises(InputError, match=f"initial weights {ONE} changed since the run began"):
-        taught_on(epochs=3)
+        taught_on(epochs=3, group=1)
 
 
 def test_a_finished_run_is_not_shown_for_other_weights_and_stands_without_them() -> None:
@@ -174,14 +193,15 @@ def test_train_goes_on_from_weights_too() -> None:
         (
             {"seeds": None},
             f"run {FIRST} has no model small_cnn$",
-            f"small_cnn-s1; {FIRST}:student=small_cnn-control-s0 begins all with that one",
+            f"small_cnn-s1; with {FIRST}:student=LABEL all models of one seed begin",
         ),
         ({"initial_weights": ONE}, "gives several seeds one beginning", "use one --seed"),
         ({"student": ["small_cnn:width=0.5"]}, "width=0.25, small_cnn-s0 is small_cnn:", "same"),
         ({"initial_weights": f"{FIRST}:students=all"}, "no option students", ":student=LABEL"),
         ({"initial_weights": "gone"}, "no initial weights 'gone'", "compress list runs"),
-        ({"initial_weights": "gone.pt"}, "no weights in gone.pt", ""),
-        ({"initial_weights": ":x=1"}, "nothing before the options", ""),
+        ({"initial_weights": "m.onnx"}, "ONNX artifact, which cannot be trained", "the run"),
+        ({"initial_weights": "gone.pt"}, "no weights in gone.pt", None),
+        ({"initial_weights": ":x=1"}, "nothing before the options", None),
         (
             {"student": ["small_cnn=mobilenet_v2:width=0.25"]},
             "holds small_cnn:.*, small_cnn-s0 is mobilenet_v2:",
@@ -194,18 +214,13 @@ def test_train_goes_on_from_weights_too() -> None:
         ),
     ],
 )
-def test_what_cannot_begin_is_refused(changes: dict[str, Any], message: str, hint: str) -> None:
+def test_what_cannot_begin_is_refused(
+    changes: dict[str, Any], message: str, hint: str | None
+) -> None:
     with pytest.raises((ConfigError, InputError), match=message) as caught:
         taught_on(**changes)
-    assert hint in caught.value.hint
+    assert hint is None or hint in caught.value.hint
     assert not Path("run", "students").exists()
-
-
-def test_the_last_run_is_asked_for_by_its_name() -> None:
-    shutil.copytree(FIRST, Path("runs", FIRST))
-    with pytest.raises(ConfigError, match="would be other weights after every run") as caught:
-        taught_on(initial_weights="last")
-    assert caught.value.hint == f"name the run: {Path('runs', FIRST)}"
 
 
 def test_a_run_that_is_not_complete_begins_nothing() -> None:
@@ -213,3 +228,36 @@ def test_a_run_that_is_not_complete_begins_nothing() -> None:
         taught_on(Disturbed(at_step=14), epochs=3)
     with pytest.raises(InputError, match="run run is interrupted"):
         taught_on(initial_weights="run", run_dir="next")
+    with pytest.raises(ConfigError, match="--initial-weights own is the run that is being made"):
+        taught_on(initial_weights="own", run_dir="own")
+
+
+def test_what_stands_in_a_checkpoint_needs_its_beginning_no_more() -> None:
+    taught_on(run_dir="whole", epochs=3)
+    with pytest.raises(Interrupted):
+        taught_on(Disturbed(at_step=14), epochs=3)
+    shutil.rmtree(FIRST)
+    taught_on(epochs=3)
+    assert files(Path("run")) == files(Path("whole"))
+
+
+def test_what_has_not_begun_needs_its_beginning() -> None:
+    with pytest.raises(Interrupted):
+        taught_on(Disturbed(at_step=14), epochs=3, group=1)
+    shutil.move(FIRST, "moved")
+    with pytest.raises(InputError, match=r"first/.*s1.safetensors, with .* begins .*s1, is gone"):
+        taught_on(epochs=3, group=1)
+    shutil.move("moved", FIRST)
+    taught_on(epochs=3, group=1)
+    taught_on(run_dir="whole", epochs=3)
+    assert files(Path("run")) == files(Path("whole"))
+
+
+def test_no_beginning_takes_the_place_of_a_recipes() -> None:
+    recipe = Path("r.toml")
+    recipe.write_text('[distill]\ninitial_weights = "gone"\n')
+    with pytest.raises(InputError, match="no initial weights 'gone'") as caught:
+        taught_on(initial_weights=None, recipe=str(recipe))
+    assert "--initial-weights none" in caught.value.hint
+    record = taught_on(initial_weights="none", recipe=str(recipe), run_dir="other", epochs=1)
+    assert (record.initial_weights, record.initial_shared) == (None, False)

@@ -12,7 +12,7 @@ from compress.cache import cache_folder
 from compress.config.distill import DistillConfig
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.specs import Reference
-from compress.errors import ConfigError, InputError, Interrupted
+from compress.errors import ConfigError, Interrupted
 from compress.models import weights
 from compress.records.distill import DistillRecord
 from compress.runs import RECORD, read_manifest
@@ -21,7 +21,7 @@ from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
 from compress.training.soft_labels import list_sets
 from tests.notes import Notes
-from tests.tiny_stages import Disturbed, distill_flags, place, tiny_distill, train_config
+from tests.tiny_stages import Disturbed, place, tiny_distill, train_config
 from tests.tiny_training import trained_teacher_file
 
 OTHERWISE = "--restart or another --run-dir"
@@ -168,48 +168,6 @@ def test_both_ways_to_a_teacher_pin_the_same() -> None:
     assert named.inputs["teacher"].sha256 == stored.inputs["teacher"].sha256
     assert named.inputs.keys() == stored.inputs.keys() == {"data", "test images", "teacher"}
     assert named.choices["soft labels"] == stored.choices["soft labels"]
-
-
-def trained(name: str, learning_rate: float) -> None:
-    """A teacher of one epoch, the newest run."""
-    train(train_config(run_dir=f"runs/{name}", epochs=3, learning_rate=learning_rate))
-
-
-def teacher_of(record: DistillRecord) -> str:
-    """The weights a run learned from."""
-    return str(read_manifest(Path("runs") / record.run).choices["teacher"][0]["path"])
-
-
-def test_last_means_another_run_after_another_was_made() -> None:
-    trained("one", 0.1)
-    first = taught(teacher=["last"])
-    assert taught(teacher=["last"]) == first  # though the newest run is now its own
-    trained("two", 0.2)
-    second = taught(teacher=["last"])
-    assert taught(teacher=["last"]) == second != first
-    assert (teacher_of(first), teacher_of(second)) == (
-        "runs/one/students/small_cnn.safetensors",
-        "runs/two/students/small_cnn.safetensors",
-    )
-    assert taught(teacher=["runs/one"]) == first
-
-
-def test_last_is_never_the_run_it_is_asked_for() -> None:
-    trained("one", 0.1)
-    begun(teacher=["last"], run_dir="runs/mine")
-    flags = distill_flags(resume="mine", teacher=["last"])
-    record = distill(tiny_distill(resume="mine", teacher=["last"], control=False), flags=flags)
-    assert teacher_of(record) == "runs/one/students/small_cnn.safetensors"
-    assert taught(teacher=["last"], run_dir="runs/mine") == record
-    trained("two", 0.2)
-    with pytest.raises(ConfigError, match=r"--teacher is .*runs/one.* in the run, .*runs/two"):
-        taught(teacher=["last"], run_dir="runs/mine")
-
-
-def test_last_is_refused_where_there_is_no_run() -> None:
-    with pytest.raises(InputError, match="no run under runs/"):
-        taught(teacher=["last"])
-    assert not Path("runs").exists()
 
 
 def test_a_teacher_that_is_a_run_tells_its_training_accuracy() -> None:

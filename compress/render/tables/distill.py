@@ -77,10 +77,10 @@ def images_and_epochs(record: TrainingRecord) -> str:
     """How many images of each kind, and how often they were swept over."""
     more = record.unlabelled_images if isinstance(record, DistillRecord) else 0
     unlabelled = f" and {more:,} unlabelled" if more else ""
-    begun = f" from the weights of {record.initial_weights}" if record.initial_weights else ""
+    source = f" from the weights of {record.initial_weights}" if record.initial_weights else ""
     return (
         f"{record.train_images:,} training{unlabelled}, {record.val_images:,} validation, "
-        f"{record.test_images:,} test images; {record.epochs} epochs{begun}"
+        f"{record.test_images:,} test images; {record.epochs} epochs{source}"
     )
 
 
@@ -118,6 +118,7 @@ def notes(record: DistillRecord) -> str:
             "The teacher comes from outside and may know the validation images: their top-1 then "
             "favours students that imitate it."
         )
+    lines += begun(record)
     judged = judged_gains(record)
     if gains and not record.summary:
         lines.append(f"{ONE_SEED}{'' if record.diverged else MORE_SEEDS}.")
@@ -134,6 +135,21 @@ def notes(record: DistillRecord) -> str:
     if any(one.verdict in {HURTS, HURTS_ONE} for one in judged):
         lines.append("KD hurts where the whole range lies below 0: train on the labels alone.")
     return "\n".join(lines)
+
+
+def begun(record: TrainingRecord) -> list[str]:
+    """What a reader must know of weights that models began with; nothing of none."""
+    lines = []
+    if record.initial_foreign:
+        lines.append(
+            "The weights they began with come from outside and may know the validation images: the "
+            "val top-1 is then too high."
+        )
+    if record.initial_shared:
+        lines.append(
+            "Student and control began with the same weights: a gain is that of these epochs alone."
+        )
+    return lines
 
 
 def chance(judged: Sequence[Gain]) -> list[str]:

@@ -6,7 +6,13 @@ from rich.text import Text
 
 from compress.records.train import TrainRecord
 from compress.render.numbers import amount, duration, percent, percent_range
-from compress.render.tables.distill import images_and_epochs, kept_epoch, left_out, summary_table
+from compress.render.tables.distill import (
+    begun,
+    images_and_epochs,
+    kept_epoch,
+    left_out,
+    summary_table,
+)
 from compress.render.tables.fitting import FirstThatFits, broken, grid
 
 ACCURACY = ("test\ntop-1", "test\nlast", "val\ntop-1", "train\ntop-1")
@@ -29,10 +35,11 @@ def table(record: TrainRecord) -> RenderableType:
 
 def notes(record: TrainRecord) -> str:
     """What the numbers are."""
-    return (
+    lines = [
         f"Top-1 in per cent of the test images, {kept_epoch(record.models)} "
         "Ranges are 95% Wilson intervals."
-    )
+    ]
+    return "\n".join([*lines, *begun(record)])
 
 
 def _models(record: TrainRecord, joint: str, heads: tuple[str, ...]) -> Table:

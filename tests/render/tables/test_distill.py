@@ -9,7 +9,14 @@ from rich.console import Console
 
 from compress.records.distill import EnsembleRow
 from compress.records.training import DivergedRow
-from compress.render.tables.distill import heading, in_order, kept_epoch, table, teacher_range
+from compress.render.tables.distill import (
+    heading,
+    in_order,
+    kept_epoch,
+    notes,
+    table,
+    teacher_range,
+)
 from tests.fake_run import TEACHER, record, student, summary_row
 
 ROWS = (
@@ -65,6 +72,17 @@ def test_the_heading_counts_unlabelled_images_where_there_are_some() -> None:
     assert "unlabelled" not in plain
     more = heading(record(ROWS, unlabelled_images=12345)).plain
     assert more == plain.replace(" training, ", " training and 12,345 unlabelled, ")
+
+
+def test_the_heading_and_the_notes_say_what_the_students_began_with() -> None:
+    plain = record(ROWS)
+    more = heading(record(ROWS, initial_weights="runs/first")).plain
+    assert more == heading(plain).plain.replace(
+        " epochs;", " epochs from the weights of runs/first;"
+    )
+    assert "began with" not in notes(plain)
+    assert "began with come from outside" in notes(record(ROWS, initial_foreign=True))
+    assert "Student and control began with the same" in notes(record(ROWS, initial_shared=True))
 
 
 def test_the_teacher_comes_first_with_the_wilson_interval_of_its_accuracy() -> None:
