@@ -118,20 +118,25 @@ def sha256_file(path: Path) -> str:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
 
 
-def seen_from(run: Path, path: str) -> Path:
+def seen_from(run: Path, path: str, *, sha256: str | None = None) -> Path:
     """Where something lies that a run names, seen from another working directory, too.
 
     Args:
         run: The run directory, which mostly lies below the folder it was begun from.
         path: As its manifest has it: often relative to that folder.
+        sha256: Of the file that is meant; where several lie in these places, the one with it.
 
     Returns:
         The path as it is where it leads somewhere; else from the nearest folder above the run from
         which it does, and as it is where there is none.
     """
     place = Path(path)
-    if place.is_absolute() or place.exists():
+    if place.is_absolute():
         return place
     named = Path(os.path.abspath(run))  # noqa: PTH100 - runs/ may be a link, which resolve follows
     above = (folder / place for folder in (*named.parents, *run.resolve().parents))
-    return next((one for one in above if one.exists()), place)
+    found = (one for one in (place, *above) if one.exists())
+    if sha256 is None:
+        return next(found, place)
+    there = list(found)
+    return next((one for one in there if sha256_file(one) == sha256), [*there, place][0])

@@ -166,3 +166,6 @@ def test_what_a_run_names_is_found_from_above_it(
     assert seen_from(run, str(weights)) == weights
     Path("teacher.pt").write_bytes(b"here")
     assert seen_from(run, "teacher.pt") == Path("teacher.pt"), "as it was named counts first"
+    assert seen_from(run, "teacher.pt", sha256=sha256_file(weights)) == weights
+    assert seen_from(run, "teacher.pt", sha256="0" * 64) == Path("teacher.pt")
+    assert seen_from(run, "gone.pt", sha256="0" * 64) == Path("gone.pt")

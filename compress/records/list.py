@@ -93,6 +93,7 @@ class RunEntry(Part):
         epochs_done: Averaged over the students to be trained, rounded down; without those known to
             have diverged, and those to come where another version planned the run.
         epochs: Asked for.
+        initial_weights: The run or file whose weights its models begin with; None is nobody's.
         best: The student with the best validation top-1, once complete.
         top1: That student's test top-1; a fraction.
         reason: Why it failed or cannot be read.
@@ -106,6 +107,7 @@ class RunEntry(Part):
     begun: str
     epochs_done: int = 0
     epochs: int | None = None
+    initial_weights: str | None = None
     best: str | None = None
     top1: float | None = None
     reason: str | None = None

@@ -261,7 +261,7 @@ def _teacher(
     members = []
     foreign = False
     for pin in pins:
-        path = seen_from(folder, pin["path"])
+        path = seen_from(folder, pin["path"], sha256=pin["sha256"])
         if not path.is_file():
             progress.note(f"teacher left out: its weights {path} are gone")
             return None

@@ -131,7 +131,7 @@ def check_finished(folder: Path, manifest: RunManifest) -> None:
         InputError: They changed.
     """
     for label, pin in manifest.choices.get(INITIAL, {}).items():
-        path = seen_from(folder, pin["path"])
+        path = seen_from(folder, pin["path"], sha256=pin["sha256"])
         if path.is_file() and sha256_file(path) != pin["sha256"]:
             raise InputError(
                 f"{folder} began {label} with other weights than {pin['path']} holds now",

@@ -190,6 +190,7 @@ def _run(folder: Path) -> RunEntry:
         )
     stopped = manifest.status == "running" and not is_held(folder / LOCK)
     asked = manifest.config.get("epochs")
+    initial = manifest.config.get("initial_weights")
     return entry.model_copy(
         update={
             "status": "interrupted" if stopped else manifest.status,
@@ -197,6 +198,7 @@ def _run(folder: Path) -> RunEntry:
             "data": manifest.config.get("data"),
             "epochs_done": _epochs_done(folder, manifest, epochs),
             "epochs": asked if isinstance(asked, int) else None,
+            "initial_weights": initial.get("target") if isinstance(initial, dict) else None,
             "best": best.label if best else None,
             "top1": best.top1 if best else None,
             "reason": manifest.reason,

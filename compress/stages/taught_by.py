@@ -166,7 +166,8 @@ def _same(manifest: RunManifest, members: Sequence[InputRecord]) -> bool:
 def _as_it_lies_there(weights: InputRecord, run: Path) -> InputRecord | None:
     """A weights file that a run names with the digest it has now; None where it cannot be read."""
     try:
-        return weights.model_copy(update={"sha256": sha256_file(seen_from(run, weights.source))})
+        path = seen_from(run, weights.source, sha256=weights.sha256)
+        return weights.model_copy(update={"sha256": sha256_file(path)})
     except InputError:
         return None
 

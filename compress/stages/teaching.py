@@ -247,7 +247,11 @@ def unpinned(
     members = []
     for pin in (Chosen(**pin) for pin in pins):
         member = read_member(
-            seen_from(run, pin.path), pin.options, splits, source=pin.source, foreign=pin.foreign
+            seen_from(run, pin.path, sha256=pin.sha256),
+            pin.options,
+            splits,
+            source=pin.source,
+            foreign=pin.foreign,
         )
         if member.sha256 != pin.sha256:
             raise InputError(

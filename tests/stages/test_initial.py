@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from compress.config.export import ExportConfig
+from compress.config.list import ListConfig
 from compress.config.specs import Reference
 from compress.errors import ConfigError, InputError, Interrupted
 from compress.records.artifact import ArtifactManifest
@@ -18,6 +19,7 @@ from compress.render.tables.distill import heading
 from compress.runs import read_manifest
 from compress.stages.distill import distill
 from compress.stages.export import export
+from compress.stages.list import list_choices
 from compress.stages.train import train
 from tests.notes import Notes
 from tests.tiny_stages import MODEL, Disturbed, files, place, tiny_distill, train_config
@@ -81,6 +83,11 @@ def test_each_model_begins_with_that_of_its_label() -> None:
     assert apart(f"run/students/{record.students[0].label}.safetensors", ONE) > 0.1
     assert record.initial_weights == FIRST
     assert "; 1 epochs from the weights of first; " in heading(record).plain
+    Path("runs").mkdir()
+    shutil.move("run", "runs")
+    (entry,) = list_choices(ListConfig(what="runs")).entries
+    assert (entry.run, entry.initial_weights) == ("run", FIRST)
+    shutil.move("runs/run", ".")
     pinned = read_manifest(Path("run")).inputs["initial weights of small_cnn-s1"]
     assert pinned.source == f"{FIRST}:student=small_cnn-s1"
     assert pinned.sha256 == read_manifest(Path(FIRST)).artifacts[ONE[len(FIRST) + 1 :]].sha256

@@ -137,6 +137,8 @@ def _runs(entries: Sequence[RunEntry], place: str) -> RenderableType:
         status = Text(e.status, style=STATUS_STYLES.get(e.status, "yellow"))
         if e.reason:
             status.append(f"\n{e.reason}", style="dim")
+        if e.initial_weights:
+            status.append(f"\nbegun with {e.initial_weights}", style="dim")
         best = f"{e.best}: {percent(e.top1)}" if e.best else ""
         epochs = f"{e.epochs_done}/{e.epochs if e.epochs else '?'}"
         rows.append(

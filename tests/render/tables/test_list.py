@@ -101,6 +101,7 @@ RECORDS = {
                 epochs_done=3,
                 epochs=12,
                 reason="the loss became NaN [x]",
+                initial_weights="runs/first[x]",
             ),
         ),
     ),
@@ -115,7 +116,7 @@ EXPECTED = {
     ),
     "runs": (
         *("cifar10-small_cnn-0123abcd", "complete", "20/20", "small_cnn: 91.86"),
-        *("2026-11-20 08:15", "failed", "3/12", "NaN [x]"),
+        *("2026-11-20 08:15", "failed", "3/12", "NaN [x]", "begun with", "first[x]"),
     ),
 }
 
