@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 ROOT = Path(__file__).parent.parent
+OFFICIAL = sorted(path.parent for path in (ROOT / "exported" / "official").glob("*/manifest.json"))
 CALLER = dict(os.environ)
 """The environment the tests were started in, for the few that need the real one."""
 

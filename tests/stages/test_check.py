@@ -22,7 +22,7 @@ from compress.measure.golden import Golden, load_golden, save_golden
 from compress.records.check import CheckRecord
 from compress.records.model_card import ModelCard
 from compress.stages.check import check
-from tests.conftest import ROOT
+from tests.conftest import OFFICIAL, ROOT
 from tests.tiny_models import write_classifier, write_more
 from tests.trained_run import exported_workspace
 
@@ -258,8 +258,9 @@ def test_portable_int8_is_bit_equal_on_an_emulated_cpu_without_vnni(
     assert rows["model.int8.onnx"]["verdict"] == "pass"
 
 
-def test_the_published_artifact_answers_here_as_where_it_was_made() -> None:
-    record = check(CheckConfig(artifact=str(ROOT / "exported" / "official" / "small_cnn")))
+@pytest.mark.parametrize("folder", OFFICIAL, ids=lambda folder: folder.name)
+def test_a_published_artifact_answers_here_as_where_it_was_made(folder: Path) -> None:
+    record = check(CheckConfig(artifact=str(folder)))
     assert {(row.file, row.verdict) for row in record.rows} == {
         ("model.onnx", "pass"),
         ("model.int8.onnx", "pass"),

@@ -17,7 +17,7 @@ from compress.measure.golden import load_golden
 from compress.records.artifact import ArtifactManifest
 from compress.records.model_card import ModelCard
 from compress.stages.export_readme import cpp_snippet, python_snippet, readme, shipped
-from tests.conftest import ROOT
+from tests.conftest import OFFICIAL, ROOT
 from tests.trained_run import digits, exported_workspace
 
 EXPORTED = ("exported", "digits-test-01234567", "small_cnn")
@@ -194,8 +194,8 @@ def test_the_shipped_form_is_int8_where_there_is_one(artifact: Path) -> None:
     assert shipped(manifest.model_copy(update={"files": only})) == "fp32"
 
 
-def test_the_published_artifact_comes_with_the_text_of_today() -> None:
-    folder = ROOT / "exported" / "official" / "small_cnn"
+@pytest.mark.parametrize("folder", OFFICIAL, ids=lambda folder: folder.name)
+def test_a_published_artifact_comes_with_the_text_of_today(folder: Path) -> None:
     manifest = ArtifactManifest.read(folder / "manifest.json")
     first = {name: file for name, file in manifest.files.items() if name != "README.md"}
     text = readme(manifest.model_copy(update={"files": first}))
