@@ -15,7 +15,10 @@ from compress.config.recipes import build
 from compress.config.soft_labels import SoftLabelsConfig
 from compress.config.specs import Reference
 from compress.config.train import TrainConfig
+from compress.errors import Interrupted
+from compress.records.distill import DistillRecord
 from compress.records.soft_labels import SoftLabelsRecord
+from compress.stages.distill import distill
 from compress.stages.soft_labels import soft_labels
 from tests.notes import Notes
 
@@ -97,3 +100,15 @@ class Disturbed(Notes):
 def files(folder: Path, pattern: str = "students/*.safetensors") -> dict[str, bytes]:
     """The content of some files of a run, by name."""
     return {path.name: path.read_bytes() for path in sorted(folder.glob(pattern))}
+
+
+def taught(progress: Any = None, **changes: Any) -> DistillRecord:
+    """One student, no control."""
+    config = tiny_distill(**{"control": False, **changes})
+    return distill(config, progress=progress or Notes())
+
+
+def begun(**changes: Any) -> None:
+    """A run that was stopped in its first epoch."""
+    with pytest.raises(Interrupted):
+        taught(progress=Disturbed(3), **changes)

@@ -6,13 +6,12 @@ from typing import Any
 
 import pytest
 
-from compress.errors import ConfigError, InputError, Interrupted
+from compress.errors import ConfigError, InputError
 from compress.records.distill import DistillRecord
 from compress.runs import read_manifest
 from compress.stages.distill import distill
 from compress.stages.train import train
-from tests.notes import Notes
-from tests.tiny_stages import Disturbed, distill_flags, place, tiny_distill, train_config
+from tests.tiny_stages import begun, distill_flags, place, taught, tiny_distill, train_config
 from tests.tiny_training import trained_teacher_file
 
 
@@ -20,18 +19,6 @@ from tests.tiny_training import trained_teacher_file
 def _here(tmp_path: Path) -> Iterator[None]:
     with place(tmp_path):
         yield
-
-
-def taught(progress: Any = None, **changes: Any) -> DistillRecord:
-    """One student, no control."""
-    config = tiny_distill(**{"control": False, **changes})
-    return distill(config, progress=progress or Notes())
-
-
-def begun(**changes: Any) -> None:
-    """A run that was stopped in its first epoch."""
-    with pytest.raises(Interrupted):
-        taught(progress=Disturbed(3), **changes)
 
 
 def trained(name: str, learning_rate: float) -> None:

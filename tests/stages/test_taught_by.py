@@ -21,7 +21,7 @@ from compress.stages.soft_labels import soft_labels
 from compress.stages.train import train
 from compress.training.soft_labels import list_sets
 from tests.notes import Notes
-from tests.tiny_stages import Disturbed, place, tiny_distill, train_config
+from tests.tiny_stages import Disturbed, begun, place, taught, tiny_distill, train_config
 from tests.tiny_training import trained_teacher_file
 
 OTHERWISE = "--restart or another --run-dir"
@@ -59,18 +59,6 @@ def changed(source: Path, target: Path) -> None:
     """The same network with slightly other weights."""
     read = weights.load(source, {})
     weights.save(target, {name: value * 1.01 for name, value in read.state.items()}, read.header)
-
-
-def taught(progress: Any = None, **changes: Any) -> DistillRecord:
-    """One student, no control."""
-    config = tiny_distill(**{"control": False, **changes})
-    return distill(config, progress=progress or Notes())
-
-
-def begun(**changes: Any) -> None:
-    """A run that was stopped in its first epoch."""
-    with pytest.raises(Interrupted):
-        taught(progress=Disturbed(3), **changes)
 
 
 def test_stored_labels_of_another_teacher_do_not_show_a_complete_run() -> None:
