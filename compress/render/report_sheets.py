@@ -278,6 +278,8 @@ def comparison(runs: Sequence[RunReport]) -> Sheet:
         if any(last):
             of = "" if all(last) else " of some models"
             note += f"\nRun {number} kept the last epoch{of}, whatever its validation top-1."
+        if run.result.initial_weights:
+            note += f"\nRun {number} began with the weights of {run.result.initial_weights}."
     if any(row.kd_gain is not None for run in runs if not run.result.summary for row in run.rows):
         note += f"\n{ONE_SEED}."
     return _where_said(Sheet("All runs", heads, rows, note, words=2), KD_GAIN)

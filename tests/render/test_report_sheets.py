@@ -182,6 +182,14 @@ def test_a_comparison_says_who_kept_the_last_epoch(two_runs_report: ReportRecord
         assert "Run 1 kept" not in note
 
 
+def test_a_comparison_says_who_began_with_other_weights(two_runs_report: ReportRecord) -> None:
+    first, second = two_runs_report.runs
+    result = first.result.model_copy(update={"initial_weights": "runs/first"})
+    note = report_sheets.comparison([second, first.model_copy(update={"result": result})]).note
+    assert "Run 2 began with the weights of runs/first." in note
+    assert "Run 1 began" not in note
+
+
 def test_the_inputs_are_named_by_content(digits_report: ReportRecord) -> None:
     sheets = {sheet.title: sheet for sheet in report_sheets.provenance(digits_report.runs[0])}
     assert sheets["Inputs"].rows == (("data", "digits", "d" * 64),)
